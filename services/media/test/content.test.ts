@@ -1,0 +1,208 @@
+// What files are taken for what, and which are refused: by their bytes alone.
+import { describe, expect, test } from '@jest/globals'
+import sharp from 'sharp'
+import { safeImage } from '../src/content/image.ts'
+import { hasZipBehind, scanForPolyglots } from '../src/content/polyglot.ts'
+import { sniff } from '../src/content/sniff.ts'
+import * as files from './files.ts'
+
+const readAt = (bytes: Buffer) => async (position: number, length: number) => bytes.subarray(position, position + length)
+const sniffed = (bytes: Buffer) => sniff(readAt(bytes), bytes.length)
+const limits = { pixels: 65_000_000, frames: 500, thumbnail: 320 }
+
+describe('sniffing', () => {
+  test.each([
+    ['JPEG', files.jpeg, 'image', 'image/jpeg'],
+    ['PNG', files.png, 'image', 'image/png'],
+    ['WebP', files.webp, 'image', 'image/webp'],
+    ['GIF', files.gif, 'image', 'image/gif'],
+    ['AVIF', files.avif, 'image', 'image/avif'],
+    ['HEIC', files.heic, 'image', 'image/heic'],
+    ['M4A', () => files.iso('M4A ', ['soun']), 'audio', 'audio/mp4'],
+    ['a voice note in an MP4 box', () => files.iso('mp42', ['soun']), 'audio', 'audio/mp4'],
+    ['a voice note in a 3GP box', () => files.iso('3gp4', ['soun']), 'audio', 'audio/3gpp'],
+    ['MP3 behind a large tag', () => files.mp3(), 'audio', 'audio/mpeg'],
+    ['MP3', () => files.mp3(false), 'audio', 'audio/mpeg'],
+    ['AAC', files.aac, 'audio', 'audio/aac'],
+    ['Ogg/Opus', files.oggOpus, 'audio', 'audio/ogg'],
+    ['WAV', files.wav, 'audio', 'audio/wav'],
+    ['AMR', files.amr, 'audio', 'audio/amr'],
+    ['a browser recording of sound', () => files.webm(['audio']), 'audio', 'audio/webm'],
+    ['WebM', () => files.webm(['video', 'audio']), 'video', 'video/webm'],
+    ['MP4', () => files.iso('isom', ['vide', 'soun']), 'video', 'video/mp4'],
+    ['MOV', () => files.iso('qt  ', ['vide', 'soun']), 'video', 'video/quicktime'],
+    ['3GP', () => files.iso('3gp5', ['vide', 'soun']), 'video', 'video/3gpp'],
+    ['a film named M4A', () => files.iso('M4A ', ['vide', 'soun']), 'video', 'video/mp4'],
+  ] as const)('%s is known by its bytes', async (_name, make, type, format) => {
+    expect(await sniffed(await make())).toEqual(expect.objectContaining({ type, format }))
+  })
+
+  test.each([
+    ['HTML', '<!DOCTYPE html><html><script>alert(1)</script></html>'],
+    ['SVG', '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script/></svg>'],
+    ['a PDF', '%PDF-1.7\n1 0 obj'],
+    ['text', 'hello'],
+    ['nothing', ''],
+    ['a program', '\x7fELF\x02\x01\x01'],
+  ])('%s is none of the accepted formats', async (_name, text) => {
+    await expect(sniffed(Buffer.from(text, 'latin1'))).rejects.toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE' })
+  })
+  test('a ZIP is none of the accepted formats', async () => {
+    await expect(sniffed(files.zip())).rejects.toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE' })
+  })
+  test('boxes that lie about their length end the search, not the process', async () => {
+    const bytes = files.iso('isom', ['vide'])
+    bytes.writeUInt32BE(0xffffffff, 20)
+    expect(await sniffed(bytes)).toMatchObject({ type: 'video' })
+    bytes.writeUInt32BE(3, 20)
+    expect(await sniffed(bytes)).toMatchObject({ type: 'video' })
+  })
+})
+
+describe('polyglots', () => {
+  const suspicious = (chunks: Buffer[]) => {
+    const scan = scanForPolyglots()
+    for (const chunk of chunks) scan.update(chunk)
+    return scan.suspicious
+  }
+
+  test.each([
+    '<script>alert(1)</script>',
+    '<SCRIPT src=x>',
+    '<html><body>',
+    '<!DOCTYPE html>',
+    '<?php system($_GET[0]); ?>',
+    '<svg width="1" xmlns="http://www.w3.org/2000/svg">',
+    '<iframe src=x>',
+    '<svg/onload=alert(1)>',
+    '<img src=x onerror=alert(1)>',
+    '<body/onload=alert(1)>',
+    'Rar!\x1a\x07\x01',
+    '7z\xbc\xaf\x27\x1c',
+  ])('%j behind a picture is found, also across two chunks', async (text) => {
+    const bytes = Buffer.concat([await files.jpeg(), Buffer.from(text, 'latin1')])
+    expect(suspicious([bytes])).toBe(true)
+    expect(suspicious([bytes.subarray(0, -text.length + 4), bytes.subarray(-text.length + 4)])).toBe(true)
+  })
+  test('a PDF that begins inside the first kilobyte is found', () => {
+    expect(suspicious([Buffer.alloc(900), Buffer.from('%PDF-1.4')])).toBe(true)
+  })
+  test('a ZIP behind a picture is found, also with a comment', async () => {
+    const bytes = Buffer.concat([await files.jpeg(), files.zip()])
+    expect(await hasZipBehind(readAt(bytes), bytes.length)).toBe(true)
+    const commented = Buffer.concat([bytes.subarray(0, -2), Buffer.from([5, 0]), Buffer.from('hello')])
+    expect(await hasZipBehind(readAt(commented), commented.length)).toBe(true)
+  })
+  test('ordinary files are not suspected', async () => {
+    const motionPhoto = Buffer.concat([await files.jpeg(), files.iso('isom', ['vide'], 3_000_000)])
+    const xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description rdf:about="" on:line="yes" GCamera:MotionPhoto="1"/></x:xmpmeta>'
+    for (const bytes of [
+      motionPhoto,
+      Buffer.concat([await files.jpeg(), Buffer.from(xmp)]),
+      await files.jpeg(),
+      await files.photo(6),
+      await files.png(),
+      files.mp3(),
+      files.iso('isom', ['vide'], 10_000_000),
+    ]) {
+      expect(suspicious([bytes])).toBe(false)
+      expect(await hasZipBehind(readAt(bytes), bytes.length)).toBe(false)
+    }
+  })
+})
+
+describe('images', () => {
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    'orientation %i comes out upright, the position gone from original and thumbnail',
+    async (orientation) => {
+      const bytes = await files.photo(orientation)
+      expect((await sharp(bytes).metadata()).exif?.includes('Fieldphone')).toBe(true)
+      const image = await safeImage(bytes, 'image/jpeg', limits)
+      const expected = await sharp(bytes).autoOrient().raw().toBuffer({ resolveWithObject: true })
+      expect([image.width, image.height]).toEqual([expected.info.width, expected.info.height])
+      expect([image.width, image.height]).toEqual(orientation > 4 ? [40, 60] : [60, 40])
+      for (const out of [image.original, image.thumbnail]) {
+        const about = await sharp(out).metadata()
+        expect(about.exif).toBeUndefined()
+        expect(about.orientation).toBeUndefined()
+        expect(out.includes('Fieldphone')).toBe(false)
+        expect(out.includes('Exif')).toBe(false)
+        const { data, info } = await sharp(out).raw().toBuffer({ resolveWithObject: true })
+        for (const [x, y] of [
+          [5, 5],
+          [info.width - 5, 5],
+          [5, info.height - 5],
+          [info.width - 5, info.height - 5],
+        ] as const) {
+          const at = (y * info.width + x) * 3
+          expect(Math.abs((data[at] ?? 0) - (expected.data[at] ?? 0))).toBeLessThan(30)
+        }
+      }
+    },
+  )
+
+  test('a thumbnail is small, and an image smaller than one is not enlarged', async () => {
+    const large = await sharp({ create: { width: 2_000, height: 1_000, channels: 3, background: '#123456' } })
+      .jpeg()
+      .toBuffer()
+    const made = await safeImage(large, 'image/jpeg', limits)
+    expect(await sharp(made.thumbnail).metadata()).toMatchObject({ width: 320, height: 160, format: 'jpeg' })
+    expect(await sharp((await safeImage(await files.jpeg(), 'image/jpeg', limits)).thumbnail).metadata()).toMatchObject({
+      width: 60,
+      height: 40,
+    })
+  })
+
+  test('a pixel bomb is refused by its header', async () => {
+    const bomb = await sharp({ create: { width: 9_000, height: 9_000, channels: 3, background: '#000000' } })
+      .png({ compressionLevel: 9 })
+      .toBuffer()
+    const before = process.memoryUsage.rss()
+    await expect(safeImage(bomb, 'image/png', limits)).rejects.toMatchObject({
+      code: 'UNPROCESSABLE_MEDIA',
+      message: 'The image has more than 65 megapixels',
+    })
+    expect(process.memoryUsage.rss() - before).toBeLessThan(100_000_000)
+  })
+
+  test('an animation keeps its frames; too many, or too large all together, are refused', async () => {
+    const made = await safeImage(await files.animated(12), 'image/gif', limits)
+    expect(await sharp(made.original, { pages: -1 }).metadata()).toMatchObject({ pages: 12 })
+    expect([made.width, made.height]).toEqual([24, 24])
+    await expect(safeImage(await files.animated(12), 'image/gif', { ...limits, frames: 11 })).rejects.toMatchObject({
+      code: 'UNPROCESSABLE_MEDIA',
+    })
+    await expect(safeImage(await files.animated(12), 'image/gif', { ...limits, pixels: 24 * 24 * 11 })).rejects.toMatchObject({
+      code: 'UNPROCESSABLE_MEDIA',
+    })
+  })
+
+  test('what hides in a picture is gone from what is stored', async () => {
+    const hidden = Buffer.concat([await files.jpeg(), Buffer.from('HIDDEN-BEHIND')])
+    expect((await safeImage(hidden, 'image/jpeg', limits)).original.includes('HIDDEN')).toBe(false)
+  })
+
+  test('an AVIF becomes what every phone can show, with its transparency where it has some', async () => {
+    expect(await safeImage(await files.avif(), 'image/avif', limits)).toMatchObject({
+      format: 'image/jpeg',
+      extension: 'jpg',
+      width: 60,
+      height: 40,
+    })
+    const clear = await sharp({ create: { width: 8, height: 8, channels: 4, background: { r: 0, g: 0, b: 0, alpha: 0.5 } } })
+      .avif({ effort: 0 })
+      .toBuffer()
+    expect(await safeImage(clear, 'image/avif', limits)).toMatchObject({ format: 'image/png', extension: 'png' })
+  })
+
+  test.each(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'])('a damaged %s is refused', async (format) => {
+    const make =
+      { 'image/jpeg': files.jpeg, 'image/png': files.png, 'image/webp': files.webp, 'image/gif': files.gif, 'image/avif': files.avif }[
+        format
+      ] ?? files.jpeg
+    const whole = await make()
+    await expect(safeImage(whole.subarray(0, Math.floor(whole.length / 3)), format, limits)).rejects.toMatchObject({
+      code: 'UNPROCESSABLE_MEDIA',
+    })
+  })
+})

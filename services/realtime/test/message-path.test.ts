@@ -1,0 +1,123 @@
+// The path of a message through one replica, with stock clients on both transports.
+
+import type { ConversationId } from '@fieldline/contracts/ids'
+import type { App } from '@fieldline/service/lifecycle'
+import { asha, meena, rajesh, sunita } from '@fieldline/testing/factories'
+import { eventually } from '@fieldline/testing/until'
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
+import { type House, openHouse } from './house.ts'
+
+describe.each([['websocket'], ['polling']])('over %s', (transport) => {
+  let house: House
+  let app: App & { readonly url: string }
+  let id: ConversationId
+  const by = { transports: [transport] }
+  beforeEach(async () => {
+    house = await openHouse()
+    app = await house.replica()
+    id = house.conversation.create(rajesh, asha)
+  })
+  afterEach(() => house.stop())
+
+  test('a message reaches everyone joined, the sender too, in order, and the sender hears that it was committed', async () => {
+    const farmer = await house.client(app, rajesh, by)
+    const agent = await house.client(app, asha, by)
+    await farmer.join(id)
+    await agent.join(id)
+    for (let n = 1; n <= 20; n += 1) farmer.socket.emit('message:send', { conversationId: id, messageType: 'text', content: `m${n}` })
+    const all = Array.from({ length: 20 }, (_, n) => `m${n + 1}`)
+    await eventually(() => agent.texts.length === 20 && farmer.texts.length === 20)
+    expect(agent.texts).toEqual(all)
+    expect(farmer.texts).toEqual(all)
+    // The last one's delivery and its confirmation come by two ways.
+    await eventually(() => farmer.of('message:sent').length === 20)
+    expect(farmer.of('message:sent')).toHaveLength(20)
+    expect(agent.of('message:sent')).toHaveLength(0)
+    expect(agent.of('notification:new-message')).toHaveLength(0)
+  })
+
+  test('a send needs no join before it and joins its sender', async () => {
+    const farmer = await house.client(app, rajesh, by)
+    const answer = await farmer.ask('message:send', { conversationId: id, content: 'hello' })
+    expect(answer).toMatchObject({ ok: true, data: { conversationId: id, seq: 1, messageId: expect.any(String) } })
+    await eventually(() => farmer.texts.length === 1)
+    await house.conversation.send(id, asha, 'yes?')
+    await eventually(() => farmer.texts.length === 2)
+    expect(farmer.texts).toEqual(['hello', 'yes?'])
+  })
+
+  test('what is sent right behind a join, or one after the other without any, is told to its sender, each once and in order', async () => {
+    const farmer = await house.client(app, rajesh, by)
+    const agent = await house.client(app, asha, by)
+    farmer.socket.emit('conversation:join', { conversationId: id })
+    for (let n = 1; n <= 5; n += 1) farmer.socket.emit('message:send', { conversationId: id, content: `f${n}` })
+    for (let n = 1; n <= 5; n += 1) agent.socket.emit('message:send', { conversationId: id, content: `a${n}` })
+    await eventually(() => farmer.texts.length === 10 && house.conversation.messages(id).length === 10)
+    const all = house.conversation.messages(id).map(({ content }) => content)
+    expect(farmer.texts).toEqual(all)
+    await eventually(() => agent.texts.includes('a5') && agent.texts.includes(all.at(-1) ?? ''))
+    expect(agent.texts).toEqual(all.slice(all.indexOf('a1')))
+  })
+
+  test('participants who have not joined get a notification, on each of their devices; strangers get nothing', async () => {
+    const phone = await house.client(app, asha, by)
+    const laptop = await house.client(app, asha, by)
+    const stranger = await house.client(app, meena, by)
+    const other = await house.client(app, sunita, by)
+    const farmer = await house.client(app, rajesh, by)
+    await farmer.ask('message:send', { conversationId: id, content: 'hello' })
+    await eventually(() => phone.of('notification:new-message').length === 1 && laptop.of('notification:new-message').length === 1)
+    expect(phone.of('notification:new-message')[0]).toMatchObject({
+      conversationId: id,
+      sender: { id: 'rajesh', name: 'Rajesh Kumar' },
+      message: { content: 'hello' },
+    })
+    expect(stranger.heard).toEqual([])
+    expect(other.heard).toEqual([])
+    expect(farmer.of('notification:new-message')).toEqual([])
+  })
+
+  test('while nobody is assigned every connected agent is notified', async () => {
+    const waiting = house.conversation.create(sunita)
+    const one = await house.client(app, asha, by)
+    const two = await house.client(app, meena, by)
+    await house.conversation.send(waiting, sunita, 'anybody?')
+    await eventually(() => one.of('notification:new-message').length === 1 && two.of('notification:new-message').length === 1)
+    expect(one.texts).toEqual([])
+  })
+
+  test('a failure is told by acknowledgement and by an error event that names what was asked', async () => {
+    const stranger = await house.client(app, sunita, by)
+    const answer = await stranger.ask('message:send', { conversationId: id, content: 'let me in', clientMessageId: 'c1' })
+    expect(answer).toMatchObject({ ok: false, error: { code: 'FORBIDDEN', retryable: false } })
+    await eventually(() => stranger.of('error').length === 1)
+    expect(stranger.of('error')[0]).toMatchObject({
+      code: 'FORBIDDEN',
+      event: 'message:send',
+      conversationId: id,
+      clientMessageId: 'c1',
+      retryable: false,
+    })
+    expect(await stranger.ask('conversation:join', id)).toMatchObject({ ok: false, error: { code: 'FORBIDDEN' } })
+  })
+
+  test('a join answers with what was missed after `afterSeq`, and no more than once', async () => {
+    for (let n = 1; n <= 5; n += 1) await house.conversation.send(id, rajesh, `m${n}`)
+    const agent = await house.client(app, asha, by)
+    const joined = await agent.join(id, 3)
+    expect(joined.messages.map(({ content }) => content)).toEqual(['m4', 'm5'])
+    expect(joined).toMatchObject({ lastSeq: 5, hasMore: false, conversation: { _id: id, status: 'open' } })
+    await house.conversation.send(id, rajesh, 'm6')
+    await eventually(() => agent.texts.length === 1)
+    expect(agent.texts).toEqual(['m6'])
+  })
+
+  test('after leaving nothing of the room is heard any more', async () => {
+    const agent = await house.client(app, asha, by)
+    await agent.join(id)
+    await agent.ask('conversation:leave')
+    await house.conversation.send(id, rajesh, 'unheard')
+    await eventually(() => agent.of('notification:new-message').length === 1)
+    expect(agent.texts).toEqual([])
+  })
+})

@@ -1,0 +1,6 @@
+// The process of stats: configuration, start, signals.
+import { runService } from '@fieldline/service/run-main'
+import { createApp } from './app.ts'
+import { fields } from './config.ts'
+
+process.exit(await runService({ name: 'stats', fields, createApp }))
