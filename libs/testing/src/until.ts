@@ -2,11 +2,13 @@
 import type { EventEmitter } from 'node:events'
 
 const longestPauseMs = 50
+/** What comes at all comes long before, also on a machine that gives a tenth of what it should. */
+const patienceMs = 20_000
 
 /** The first value of `fn` that is neither false, null nor undefined; a throw counts as not yet. @throws Error naming the last failure after `timeoutMs` */
 export async function eventually<T>(
   fn: () => T | Promise<T>,
-  { timeoutMs = 5_000, what = 'the condition' } = {},
+  { timeoutMs = patienceMs, what = 'the condition' } = {},
 ): Promise<NonNullable<Exclude<T, false>>> {
   const deadline = performance.now() + timeoutMs
   let failure: unknown
@@ -28,7 +30,7 @@ export async function eventually<T>(
 export function once<A extends unknown[] = unknown[]>(
   emitter: Pick<EventEmitter, 'on' | 'off'> | SocketLike,
   name: string,
-  timeoutMs = 5_000,
+  timeoutMs = patienceMs,
 ): Promise<A> {
   const source = emitter as SocketLike
   return new Promise((resolve, reject) => {
