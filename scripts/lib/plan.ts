@@ -35,13 +35,13 @@ export interface Backing {
  * What realtime runs with. Left alone, the young generation of a process that many connect to grows to 100 MB and stays there; what an idle socket needs is old by then
  * (services/realtime/README.md).
  */
-const smallNursery = { NODE_OPTIONS: '--max-semi-space-size=4' }
+const smallNursery = { NODE_OPTIONS: '--max-semi-space-size=8' }
 
 /**
  * What media runs with. glibc keeps what a picture took while it was decoded, in a heap for each thread: so few heaps, and large pieces go back at once. And chunks of
  * files are garbage that must not wait for a large young generation to fill (services/media/README.md).
  */
-const smallHeaps = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072', ...smallNursery }
+const smallHeaps = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072', NODE_OPTIONS: '--max-semi-space-size=4' }
 
 /** Plans replicas, ports and environments. Ports are fixed here, since services name one another. */
 export async function plan(

@@ -85,6 +85,6 @@ test('a token is accepted where issuer and audience are asked for too, its secre
 
 test('realtime runs with a small young generation, and the others with what V8 thinks right', async () => {
   const run = await plan(embedded, {}, { DATA_DIR: dataDir, PORT: '0', NODE_OPTIONS: '--inspect' })
-  expect(envOf(run, 'realtime').NODE_OPTIONS).toBe('--max-semi-space-size=4')
+  expect(envOf(run, 'realtime').NODE_OPTIONS).toBe('--max-semi-space-size=8')
   expect(envOf(run, 'conversation').NODE_OPTIONS).toBe('')
 })
