@@ -57,15 +57,18 @@ export class AppError extends Error {
   readonly retryAfter: number | undefined
   /** The service whose trouble this is where the one that answers only asked it, or the one part of the answerer that is in trouble: no caller's breaker counts it against the answerer as a whole. Sent as `X-Fault-Of`. */
   readonly faultOf: string | undefined
+  /** The methods that a METHOD_NOT_ALLOWED would have let through; sent as `Allow`. */
+  readonly allow: readonly string[] | undefined
 
   constructor(
     code: ErrorCode,
     message: string,
-    more: { details?: readonly FieldFault[]; retryAfter?: number; faultOf?: string; cause?: unknown } = {},
+    more: { details?: readonly FieldFault[]; retryAfter?: number; faultOf?: string; allow?: readonly string[]; cause?: unknown } = {},
   ) {
     super(message, more.cause === undefined ? undefined : { cause: more.cause })
     this.code = code
     this.faultOf = more.faultOf
+    this.allow = more.allow
     this.details = more.details
     this.retryAfter = more.retryAfter ?? (codes[code].status === 503 ? 1 : undefined)
   }

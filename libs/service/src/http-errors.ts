@@ -20,11 +20,19 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
       return
     }
     const answer = error ?? new AppError('INTERNAL', 'Internal server error')
-    if (answer.retryAfter !== undefined) res.set('Retry-After', String(Math.max(1, Math.ceil(answer.retryAfter))))
     if (answer.faultOf !== undefined) res.set('X-Fault-Of', answer.faultOf)
-    if (answer.status === 401) res.set('WWW-Authenticate', 'Bearer')
-    res.set('Cache-Control', 'no-store')
+    res.set(errorHeaders(answer))
     res.status(answer.status).json(envelope(answer, req.requestId))
+  }
+}
+
+/** What an answer of this error tells in its headers (RFC 9110 and 6750). */
+export function errorHeaders({ status, retryAfter, allow }: AppError): Record<string, string> {
+  return {
+    'cache-control': 'no-store',
+    ...(retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter))) }),
+    ...(status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+    ...(allow === undefined ? {} : { allow: allow.join(', ') }),
   }
 }
 

@@ -1,7 +1,7 @@
 // Answers the gateway writes itself, outside Express: the headers every answer has, and errors in the envelope.
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http'
 import { AppError } from '@fieldline/contracts/errors'
-import { envelope } from '@fieldline/service/http-errors'
+import { envelope, errorHeaders } from '@fieldline/service/http-errors'
 import type { Logger } from '@fieldline/service/logger'
 
 /** Answers with the error's envelope; what nobody meant is logged and becomes INTERNAL. An answer that has begun is cut short instead. */
@@ -22,9 +22,7 @@ export function refuse(res: ServerResponse, thrown: unknown, headers: OutgoingHt
     ...headers,
     'content-type': 'application/json; charset=utf-8',
     'content-length': body.length,
-    'cache-control': 'no-store',
-    ...(answer.retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(answer.retryAfter))) }),
-    ...(answer.status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+    ...errorHeaders(answer),
   }
   res.writeHead(answer.status, told)
   res.end(res.req.method === 'HEAD' ? undefined : body)

@@ -15,6 +15,8 @@ export interface Polling extends Part {
   door: RequestHandler
 }
 
+const polls = ['GET', 'POST']
+
 export function createPolling(config: GatewayConfig, replicas: Replicas): Polling {
   const waiting = new Set<Response>()
   let stopping = false
@@ -44,7 +46,7 @@ export function createPolling(config: GatewayConfig, replicas: Replicas): Pollin
       if (carriesBody) res.once('finish', () => discardRest(req))
       try {
         const sid = sessionOf(req.originalUrl)
-        if (req.method !== 'GET' && req.method !== 'POST') throw new AppError('METHOD_NOT_ALLOWED', 'Socket.IO polls by GET and POST')
+        if (!polls.includes(req.method)) throw new AppError('METHOD_NOT_ALLOWED', 'Socket.IO polls by GET and POST', { allow: polls })
         // Nothing of a body is taken in for a session that nobody has.
         if (sid === undefined && req.method !== 'GET') return void res.status(400).json(badHandshake)
         const owner = sid === undefined ? undefined : await replicas.ownerOf(sid)

@@ -18,25 +18,25 @@ const owners: readonly (readonly [RegExp, RestUpstream])[] = [
   [/^\/support\//, 'conversation'],
   [/^\/media(\/|$)/, 'media'],
 ]
-const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
+const reading = ['GET', 'HEAD']
+const methods = [...reading, 'POST', 'PUT', 'PATCH', 'DELETE']
 
 /** @param path without its query. @throws AppError NOT_FOUND, METHOD_NOT_ALLOWED, BAD_REQUEST */
 export function routeOf(method: string, path: string): Route {
   refuseTricks(path)
   if (path.startsWith('/uploads/chat/')) {
-    if (method !== 'GET' && method !== 'HEAD') throw notAllowed(method)
+    if (!reading.includes(method)) throw notAllowed(method, reading)
     return { upstream: 'media', class: 'delivery', needsToken: false }
   }
   const rest = path.startsWith(`${apiBase}/`) ? path.slice(apiBase.length) : ''
   const upstream = owners.find(([pattern]) => pattern.test(rest))?.[1]
   if (!upstream) throw new AppError('NOT_FOUND', `There is no ${method} ${path.slice(0, 200)}`)
-  if (!methods.has(method)) throw notAllowed(method)
-  const reads = method === 'GET' || method === 'HEAD'
-  return { upstream, class: reads ? 'read' : upstream === 'media' ? 'upload' : 'write', needsToken: true }
+  if (!methods.includes(method)) throw notAllowed(method, methods)
+  return { upstream, class: reading.includes(method) ? 'read' : upstream === 'media' ? 'upload' : 'write', needsToken: true }
 }
 
-function notAllowed(method: string): AppError {
-  return new AppError('METHOD_NOT_ALLOWED', `${method.slice(0, 20)} is not allowed here`)
+function notAllowed(method: string, allow: readonly string[]): AppError {
+  return new AppError('METHOD_NOT_ALLOWED', `${method.slice(0, 20)} is not allowed here`, { allow })
 }
 
 /** A path is passed on as it came, so whatever two readers might read differently is refused. */

@@ -2,7 +2,7 @@
 import { type ClientRequest, request as httpRequest, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { AppError } from '@fieldline/contracts/errors'
-import { envelope } from '@fieldline/service/http-errors'
+import { envelope, errorHeaders } from '@fieldline/service/http-errors'
 import type { Part } from '@fieldline/service/lifecycle'
 import type { Logger } from '@fieldline/service/logger'
 import { requestIdFrom } from '@fieldline/service/request-context'
@@ -53,7 +53,7 @@ export function createTunnels({ config, replicas, log, metrics }: TunnelsDeps): 
     } catch (error) {
       if (!(error instanceof AppError)) log.error({ err: error }, 'upgrade failed')
       const answer = error instanceof AppError ? error : new AppError('INTERNAL', 'Internal server error')
-      refuse(client, answer.status, JSON.stringify(envelope(answer, requestId)), answer.retryAfter)
+      refuse(client, answer.status, JSON.stringify(envelope(answer, requestId)), errorHeaders(answer))
     }
   }
 
@@ -205,15 +205,14 @@ function relayRefusal(asked: ClientRequest, answer: IncomingMessage, client: Dup
   answer.on('error', () => undefined)
 }
 
-function refuse(client: Duplex, status: number, body: string, retryAfter?: number): void {
+function refuse(client: Duplex, status: number, body: string, headers: Record<string, string> = { 'cache-control': 'no-store' }): void {
   if (client.destroyed) return
   const lines = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
     'Connection: close',
     'Content-Type: application/json; charset=utf-8',
-    'Cache-Control: no-store',
     `Content-Length: ${Buffer.byteLength(body)}`,
-    ...(retryAfter === undefined ? [] : [`Retry-After: ${Math.max(1, Math.ceil(retryAfter))}`]),
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
   ]
   client.end(`${lines.join('\r\n')}\r\n\r\n${body}`)
 }

@@ -142,7 +142,7 @@ test('without a ready replica a handshake gets 503 with Retry-After, on both tra
   expect(polled.status).toBe(503)
   expect(polled.headers.get('retry-after')).toBe('1')
   expect(await polled.json()).toMatchObject({ success: false, code: 'UNAVAILABLE' })
-  expect(await rawUpgrade('/socket.io/?EIO=4&transport=websocket')).toMatch(/^HTTP\/1.1 503 [\s\S]*Retry-After: 1/)
+  expect(await rawUpgrade('/socket.io/?EIO=4&transport=websocket')).toMatch(/^HTTP\/1.1 503 [\s\S]*retry-after: 1/)
 })
 
 test('a refused upgrade ends the connection, so that nothing after it reaches the replica', async () => {
