@@ -43,10 +43,11 @@ if (voids.length > 0)
   console.log(`\n${voids.length} void: the floor moved by more than 1.5× between rounds; run it again on a quieter machine.`)
 const seconds = (performance.now() - began) / 1_000
 console.log(`\n${timesText(finished, seconds)}`)
-const isWhole = positionals.length === 0 && !quick
+const hasFailed = finished.some(({ failure }) => failure)
+const isWhole = positionals.length === 0 && !quick && !hasFailed
 if (isWhole || values.keep) console.log(`kept: ${keep(finished, { quick, rounds, seconds }).join(', ')}`)
 await stop()
-process.exit(finished.some(({ failure }) => failure) ? 1 : 0)
+process.exit(hasFailed ? 1 : 0)
 
 async function runRow(row: Row): Promise<Finished> {
   const started = performance.now()
