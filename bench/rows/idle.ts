@@ -8,8 +8,6 @@ import type { Member } from '../load/crowd.ts'
 
 const loadFile = new URL('../load/crowd.ts', import.meta.url)
 const few = 1_000
-/** A round is a minute of fresh processes, and resident memory of one side differs by a few percent between them: three say as much as five. */
-const mostRounds = 3
 const atOnce = 64
 /** A tunnel has two ends, and a process 20,000 file descriptors. */
 const throughGateway = 2_000
@@ -28,7 +26,8 @@ export const idle: Row = {
   what: 'resident memory of the serving process (realtime, not the gateway), authenticated sockets with a browser’s headers, a room each',
   async run(bench) {
     const sockets = bench.quick ? 3_000 : 10_000
-    const rounds = bench.quick ? 1 : Math.min(bench.rounds, mostRounds)
+    // Fresh processes each round: a look takes one.
+    const rounds = bench.quick ? 1 : bench.rounds
     const pairs: { floor: Resident; product: Resident }[] = []
     for (let round = 1; round <= rounds; round += 1) {
       bench.progress(`round ${round} of ${rounds}`)

@@ -10,8 +10,6 @@ import type { Load } from '../load/chat.ts'
 const size: Size = { members: 1_000, window: 4, count: 60 }
 const rooms = 20
 const window = 50
-/** Shown beside no goal: three rounds are enough to see what a replica costs. */
-const mostRounds = 3
 
 export const replicas: Row = {
   name: 'replicas',
@@ -19,14 +17,13 @@ export const replicas: Row = {
   async run(bench) {
     const one = await scene(bench, 1)
     const two = await scene(bench, 2)
-    const rounds = { ...bench, rounds: Math.min(bench.rounds, mostRounds) }
     const count = bench.quick ? 1_000 : 2_000
     for (const { room, side } of [one, two]) {
       await room.feed(size.count)
       await side.load.ask('closed', { window, count: 1_000 })
     }
-    const fed = await alternate(rounds, { floor: () => one.room.feed(size.count), product: () => two.room.feed(size.count) })
-    const sent = await alternate(rounds, { floor: () => send(one.side, count), product: () => send(two.side, count) })
+    const fed = await alternate(bench, { floor: () => one.room.feed(size.count), product: () => two.room.feed(size.count) })
+    const sent = await alternate(bench, { floor: () => send(one.side, count), product: () => send(two.side, count) })
     const of = (pick: 'perSecond' | 'micros') => fed.map(({ floor, product }) => ({ floor: floor[pick], product: product[pick] }))
     return {
       figures: [

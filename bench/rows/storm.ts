@@ -34,7 +34,7 @@ export const storm: Row = {
     await back()
     for (const warmUp of [bare, () => own(through), () => own(direct)]) await warmUp()
     const throughPairs = await alternate(bench, { floor: bare, product: () => own(through) })
-    const directPairs = await alternate({ ...bench, rounds: Math.min(bench.rounds, 3) }, { floor: bare, product: () => own(direct) })
+    const directPairs = await alternate(bench, { floor: bare, product: () => own(direct) })
     for (const load of [floor, through, direct]) await load.ask('check')
     return {
       figures: [
