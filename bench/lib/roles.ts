@@ -1,6 +1,7 @@
 // Processes of a benchmark's own (floors, load generators): forked from a file, asked by name, answering by IPC.
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { compileCache } from '../../scripts/lib/compile-cache.ts'
 
 export interface Role {
   readonly pid: number
@@ -25,7 +26,7 @@ export async function startRole(file: URL, nodeArgs: readonly string[] = []): Pr
   const child = fork(fileURLToPath(file), [], {
     execArgv: ['--disable-warning=ExperimentalWarning', ...nodeArgs],
     serialization: 'advanced',
-    env: { ...process.env, NODE_OPTIONS: '' },
+    env: { ...process.env, NODE_OPTIONS: '', NODE_COMPILE_CACHE: compileCache },
   })
   const waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
   let questions = 0

@@ -1,6 +1,7 @@
 // What a run on one machine consists of: each service's ports, URLs and environment, from what the user's environment says.
 import { mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { compileCache } from './compile-cache.ts'
 import { keepRun } from './last-run.ts'
 import { freePort } from './ports.ts'
 import { localSecrets } from './secrets.ts'
@@ -79,6 +80,7 @@ export async function plan(
     ...secrets,
     HOST: '127.0.0.1',
     NODE_OPTIONS: '',
+    NODE_COMPILE_CACHE: env.NODE_COMPILE_CACHE || compileCache,
     BROKER_URL: backing.broker,
     PUBLIC_URL: env.PUBLIC_URL || `http://localhost:${publicPort}`,
     CONVERSATION_URL: addressOf.conversation,

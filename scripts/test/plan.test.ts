@@ -88,3 +88,11 @@ test('realtime runs with a small young generation, and the others with what V8 t
   expect(envOf(run, 'realtime').NODE_OPTIONS).toBe('--max-semi-space-size=8')
   expect(envOf(run, 'conversation').NODE_OPTIONS).toBe('')
 })
+
+test('compiled modules are kept for the next start, beside what npm installed or where the user says', async () => {
+  const env = { DATA_DIR: dataDir, PORT: '0' }
+  expect(envOf(await plan(embedded, {}, env), 'realtime').NODE_COMPILE_CACHE).toMatch(/node_modules[\\/]\.cache[\\/]fieldline$/)
+  expect(envOf(await plan(embedded, {}, { ...env, NODE_COMPILE_CACHE: '/var/cache/node' }), 'stats').NODE_COMPILE_CACHE).toBe(
+    '/var/cache/node',
+  )
+})
