@@ -360,7 +360,8 @@ function explained(connection: Connection): { connection: Connection; scans(): P
           // Sort and limit of a `find` are told to its cursor later.
           if (name === 'find') note(first, made as mongo.FindCursor)
           if (name === 'findOne' || name === 'countDocuments' || name === 'updateOne') note(first)
-          if (name === 'bulkWrite') for (const { updateOne } of first as mongo.Document[]) note(updateOne.filter)
+          if (name === 'bulkWrite')
+            for (const { updateOne, updateMany } of first as mongo.Document[]) note((updateOne ?? updateMany).filter)
           return made
         }
       },

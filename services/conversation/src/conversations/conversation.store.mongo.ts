@@ -17,6 +17,7 @@ import {
   toDocument,
   toLog,
   toWaiting,
+  type WaitingEntry,
 } from './conversation.documents.mongo.ts'
 import type { Committed, ConversationStore, KnownKey, ListOrder, ListPosition } from './conversation.store.ts'
 import type { Conversation, Entry } from './conversation.ts'
@@ -48,22 +49,8 @@ export function mongoConversations(connection: Connection, { outboxLimit }: { ou
 
   // Each of these goes with others of its kind: one round trip, and one sync of the journal, for many conversations.
   const commitOne = gathered<Write, Committed | Error>(async (writes) => {
-    const statements = writes.map((write) => ({
-      updateOne: statementOf(write, outboxLimit),
-    })) as mongo.AnyBulkWriteOperation<ConversationDocument>[]
-    let faults = new Map<number, Error>()
-    let inAll = 0
-    try {
-      inAll = (await inConversations((all) => all.bulkWrite(statements, { ordered: false }))).matchedCount
-      if (inAll === writes.length) return writes.map(() => 'committed')
-    } catch (error) {
-      // The database refused some of them; the others went in.
-      faults = refusedOf(error)
-      if (faults.size === 0) throw error
-      inAll = Number.NaN
-    }
-    const became = await whatBecameOf(writes, inAll)
-    return became.map((each, index) => faults.get(index) ?? each)
+    const outcomes = await commitAll(statementsOf(writes, outboxLimit))
+    return writes.map((write) => outcomes.get(write) as Committed | Error)
   })
   const logAll = gathered<LogDocument[], true>(async (each) => {
     await inLog((log) => ignoringDuplicates(() => log.insertMany(each.flat(), { ordered: false })))
@@ -79,8 +66,35 @@ export function mongoConversations(connection: Connection, { outboxLimit }: { ou
     return hashes.map((hash) => known.get(hash) ?? null)
   })
 
+  async function commitAll(statements: readonly Statement[]): Promise<Map<Write, Committed | Error>> {
+    const writes = statements.flatMap((statement) => statement.writes)
+    if (writes.length === 0) return new Map()
+    let refused = new Map<number, Error>()
+    let inAll = 0
+    try {
+      const operations = statements.map(({ operation }) => operation)
+      inAll = (await inConversations((all) => all.bulkWrite(operations, { ordered: false }))).matchedCount
+      if (inAll === writes.length) return new Map(writes.map((write) => [write, 'committed']))
+    } catch (error) {
+      // The database refused some of them; the others went in.
+      refused = refusedOf(error)
+      if (refused.size === 0) throw error
+      inAll = Number.NaN
+    }
+    const outcomes = await whatBecameOf(writes, inAll)
+    for (const [index, fault] of refused) {
+      const { writes: its = [] } = statements[index] ?? {}
+      const notIn = its.filter((write) => outcomes.get(write) === 'full')
+      // A statement for several ends at the document it is refused for: who is not in goes alone, and the fault is its own's.
+      const told =
+        its.length === 1 ? its.map((write) => [write, fault] as const) : await commitAll(notIn.map((write) => alone(write, outboxLimit)))
+      for (const [write, outcome] of told) outcomes.set(write, outcome)
+    }
+    return outcomes
+  }
+
   /** Which of several writes got in, where `inAll` did and not all; NaN: it is not known how many. */
-  async function whatBecameOf(writes: readonly Write[], inAll: number): Promise<(Committed | Error)[]> {
+  async function whatBecameOf(writes: readonly Write[], inAll: number): Promise<Map<Write, Committed | Error>> {
     const projection = { version: 1, lastWrite: 1, 'outbox.id': 1 }
     const ids = writes.map(({ next }) => next.id)
     const stored = await inConversations((all) => all.find({ _id: { $in: ids } }, { projection }).toArray())
@@ -92,18 +106,17 @@ export function mongoConversations(connection: Connection, { outboxLimit }: { ou
     const inTheLog = () => inLog((log) => log.find({ _id: { $in: firsts } }, { projection: { 'event.id': 1 } }).toArray())
     const logged = firsts.length > 0 ? await inTheLog() : []
     const there = new Set([...stored.flatMap(({ outbox = [] }) => outbox.map(({ id }) => id)), ...logged.map(({ event }) => event.id)])
-    const told = writes.map(({ id, before, next, entries: [first] }) => {
-      if (versionOf(before.id) === before.version) return 'full'
-      if (versionOf(next.id) === next.version) return byId.get(next.id)?.lastWrite === id ? 'committed' : 'conflict'
-      return first && there.has(first.event.id) ? 'perhaps' : 'conflict'
+    const told = writes.map((write) => {
+      const { id, before, next, entries } = write
+      if (versionOf(before.id) === before.version) return [write, 'full'] as const
+      if (versionOf(next.id) === next.version) return [write, byId.get(next.id)?.lastWrite === id ? 'committed' : 'conflict'] as const
+      return [write, entries[0] && there.has(entries[0].event.id) ? 'perhaps' : 'conflict'] as const
     })
-    const unsure = told.filter((each) => each === 'perhaps').length
-    const unseen = inAll - told.filter((each) => each === 'committed').length
-    return told.map((each) => {
-      if (each !== 'perhaps') return each
-      if (unseen === 0) return 'conflict'
-      return unseen === unsure ? 'committed' : new AppError('UNAVAILABLE', 'The outcome of the write is unknown')
-    })
+    const unsure = told.filter(([, each]) => each === 'perhaps').length
+    const unseen = inAll - told.filter(([, each]) => each === 'committed').length
+    const unknown = () => new AppError('UNAVAILABLE', 'The outcome of the write is unknown')
+    const ofPerhaps = () => (unseen === 0 ? 'conflict' : unseen === unsure ? 'committed' : unknown())
+    return new Map(told.map(([write, each]) => [write, each === 'perhaps' ? ofPerhaps() : each]))
   }
 
   return {
@@ -276,21 +289,60 @@ interface Write {
   leaving: readonly Entry[]
 }
 
+/** One of a bulk, for one write or for several. */
+interface Statement {
+  readonly writes: readonly Write[]
+  readonly operation: mongo.AnyBulkWriteOperation<ConversationDocument>
+}
+
+/** An outbox that holds more than this is written by a statement of its own: several in one must stay far below 16 MB. */
+const mostShared = 4
+
+/** Small writes share a statement: a statement is what the database syncs its journal for, and plans. */
+function statementsOf(writes: readonly Write[], outboxLimit: number): Statement[] {
+  const { true: small = [], false: large = [] } = Object.groupBy(writes, (write) => String(outboxOf(write).length <= mostShared))
+  const one = small.length > 1 ? [together(small, outboxLimit)] : small.map((write) => alone(write, outboxLimit))
+  return [...one, ...large.map((write) => alone(write, outboxLimit))]
+}
+
+function alone(write: Write, outboxLimit: number): Statement {
+  const $set = changes(write)
+  const outbox = outboxOf(write)
+  const update = write.leaving.length > 0 ? { $set: { ...$set, outbox } } : { $set, $push: { outbox: { $each: outbox } } }
+  return { writes: [write], operation: { updateOne: { filter: filterOf(write, outboxLimit), update } } }
+}
+
+/** Each document is still one atomic conditional write. What is written is literal, so that nobody's text is taken for an expression. */
+function together(writes: readonly Write[], outboxLimit: number): Statement {
+  const branches = writes.map((write) => {
+    const outbox = { $literal: outboxOf(write) }
+    const pushed = { $concatArrays: [{ $ifNull: ['$outbox', []] }, outbox] }
+    const then = { $mergeObjects: [{ $literal: changes(write) }, { outbox: write.leaving.length > 0 ? outbox : pushed }] }
+    return { case: { $eq: ['$_id', write.next.id] }, then }
+  })
+  const update = [{ $replaceWith: { $mergeObjects: ['$$ROOT', { $switch: { branches } }] } }]
+  const filter = { _id: { $in: writes.map(({ next }) => next.id) }, $or: writes.map((write) => filterOf(write, outboxLimit)) }
+  return { writes, operation: { updateMany: { filter, update } } as Statement['operation'] }
+}
+
 /** The cap stands in the write's own filter: no reader has to have seen how full the outbox is. */
-function statementOf({ id, before, next, entries, leaving }: Write, outboxLimit: number): object {
-  const full = `outbox.${outboxLimit - entries.length + leaving.length}`
-  const filter = { _id: next.id, version: before.version, [full]: { $exists: false } }
-  const $set = { ...changes(before, next), lastWrite: id }
-  if (leaving.length === 0) return { filter, update: { $set, $push: { outbox: { $each: entries.map(toWaiting) } } } }
+function filterOf({ before, next, entries, leaving }: Write, outboxLimit: number): mongo.Filter<ConversationDocument> {
+  return { _id: next.id, version: before.version, [`outbox.${outboxLimit - entries.length + leaving.length}`]: { $exists: false } }
+}
+
+/** What the outbox is to hold where something leaves it; else what comes to it. */
+function outboxOf({ next, entries, leaving }: Write): WaitingEntry[] {
+  if (leaving.length === 0) return entries.map(toWaiting)
   // At this version the stored outbox holds nothing that isn't in `next` or leaving: entries are added with a new version only.
   const gone = new Set(leaving.map(({ event }) => event.id))
-  return { filter, update: { $set: { ...$set, outbox: next.outbox.filter(({ event }) => !gone.has(event.id)).map(toWaiting) } } }
+  return next.outbox.filter(({ event }) => !gone.has(event.id)).map(toWaiting)
 }
 
 /** Fields of the state that are others than before; what never changes is left out. */
-function changes(before: Conversation, next: Conversation): Partial<ConversationDocument> {
+function changes({ id, before, next }: Write): Partial<ConversationDocument> {
   const [was, is] = [toDocument(before), toDocument(next)]
-  return Object.fromEntries(Object.entries(is).filter(([name, value]) => value !== was[name as keyof ConversationDocument]))
+  const changed = Object.entries(is).filter(([name, value]) => value !== was[name as keyof ConversationDocument])
+  return { ...Object.fromEntries(changed), lastWrite: id }
 }
 
 function partFilter({ farmerId, assignedId, status, queued }: Part): mongo.Filter<ConversationDocument> {
