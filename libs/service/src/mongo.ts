@@ -140,6 +140,26 @@ export async function mongoCall<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
+/** One document's part in a statement for several. */
+export interface Change {
+  filter: { _id: string } & Record<string, unknown>
+  /** An expression of the fields it gets; what a person wrote stands in `$literal`. */
+  fields: Record<string, unknown>
+}
+
+/**
+ * Several conditional changes in one statement, each atomic in its own document: a statement is what the database plans and syncs its journal for.
+ * It tells how many were matched and not which; one that is refused ends it there. Each document looks for itself among all, so few hundreds at most.
+ */
+export function changeEach(changes: readonly Change[]): { filter: object; update: object[] } {
+  // biome-ignore lint/suspicious/noThenProperty: MongoDB's name for it
+  const branches = changes.map(({ filter, fields }) => ({ case: { $eq: ['$_id', filter._id] }, then: fields }))
+  return {
+    filter: { _id: { $in: changes.map(({ filter }) => filter._id) }, $or: changes.map(({ filter }) => filter) },
+    update: [{ $replaceWith: { $mergeObjects: ['$$ROOT', { $switch: { branches } }] } }],
+  }
+}
+
 /** Did a unique index refuse it (the one that begins with `field`, where given)? */
 export function isDuplicateKey(error: unknown, field?: string): boolean {
   if (!Error.isError(error) || !('code' in error) || error.code !== 11_000) return false

@@ -2,7 +2,7 @@
 import type { Health } from '@fieldline/service/health'
 import type { Part } from '@fieldline/service/lifecycle'
 import type { Logger } from '@fieldline/service/logger'
-import { connectMongo, isDuplicateKey, mongoCall } from '@fieldline/service/mongo'
+import { changeEach, connectMongo, isDuplicateKey, mongoCall } from '@fieldline/service/mongo'
 import type { Connection, mongo } from 'mongoose'
 import { blockRuns, blockStart, type Level, levels } from './blocks.ts'
 import type { Entry, NamedAgent } from './entries.ts'
@@ -146,11 +146,14 @@ async function openGeneration(db: mongo.Db, n: number, call: Call): Promise<Gene
 
   async function moveHeads(moves: Write['moves']): Promise<string[]> {
     if (moves.length === 0) return []
-    const steps = moves.map(({ from, head: { conversationId: _id, ...rest } }) =>
-      from === 0
-        ? { insertOne: { document: { _id, ...rest } } }
-        : { updateOne: { filter: { _id, eventNo: from }, update: { $set: rest } } },
-    )
+    const begun = moves.filter(({ from }) => from === 0).map(({ head: { conversationId: _id, ...rest } }) => ({ _id, ...rest }))
+    const moving = moves
+      .filter(({ from }) => from > 0)
+      .map(({ from, head: { conversationId: _id, ...rest } }) => ({ filter: { _id, eventNo: from }, fields: { $literal: rest } }))
+    const steps = [
+      ...begun.map((document) => ({ insertOne: { document } })),
+      ...chunksOf(moving, 100).map((some) => ({ updateMany: changeEach(some) })),
+    ] as mongo.AnyBulkWriteOperation<HeadRow>[]
     let moved = 0
     await bulk(async () => {
       const result = await heads.bulkWrite(steps, { ordered: false })
@@ -380,6 +383,10 @@ async function upsert<Row extends mongo.Document>(
   if (steps.length === 0) return
   const again = await write(steps)
   if (again.length > 0) await write(again.flatMap((index) => steps[index] ?? []))
+}
+
+function chunksOf<Item>(items: readonly Item[], size: number): Item[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, index) => items.slice(index * size, (index + 1) * size))
 }
 
 /** Runs an unordered bulk write in which a key that exists already is no failure. Returns the places of those. */

@@ -3,7 +3,7 @@ import { type Status, statuses } from '@fieldline/contracts/conversations'
 import { AppError } from '@fieldline/contracts/errors'
 import type { ConversationId, MessageId } from '@fieldline/contracts/ids'
 import { newId } from '@fieldline/service/ids'
-import { isDuplicateKey } from '@fieldline/service/mongo'
+import { changeEach, isDuplicateKey } from '@fieldline/service/mongo'
 import type { Connection, mongo } from 'mongoose'
 import { collectionOf } from '../people/collection.mongo.ts'
 import {
@@ -312,21 +312,18 @@ function alone(write: Write, outboxLimit: number): Statement {
   return { writes: [write], operation: { updateOne: { filter: filterOf(write, outboxLimit), update } } }
 }
 
-/** Each document is still one atomic conditional write. What is written is literal, so that nobody's text is taken for an expression. */
 function together(writes: readonly Write[], outboxLimit: number): Statement {
-  const branches = writes.map((write) => {
+  const changed = writes.map((write) => {
     const outbox = { $literal: outboxOf(write) }
     const pushed = { $concatArrays: [{ $ifNull: ['$outbox', []] }, outbox] }
-    const then = { $mergeObjects: [{ $literal: changes(write) }, { outbox: write.leaving.length > 0 ? outbox : pushed }] }
-    return { case: { $eq: ['$_id', write.next.id] }, then }
+    const fields = { $mergeObjects: [{ $literal: changes(write) }, { outbox: write.leaving.length > 0 ? outbox : pushed }] }
+    return { filter: filterOf(write, outboxLimit), fields }
   })
-  const update = [{ $replaceWith: { $mergeObjects: ['$$ROOT', { $switch: { branches } }] } }]
-  const filter = { _id: { $in: writes.map(({ next }) => next.id) }, $or: writes.map((write) => filterOf(write, outboxLimit)) }
-  return { writes, operation: { updateMany: { filter, update } } as Statement['operation'] }
+  return { writes, operation: { updateMany: changeEach(changed) } as Statement['operation'] }
 }
 
 /** The cap stands in the write's own filter: no reader has to have seen how full the outbox is. */
-function filterOf({ before, next, entries, leaving }: Write, outboxLimit: number): mongo.Filter<ConversationDocument> {
+function filterOf({ before, next, entries, leaving }: Write, outboxLimit: number) {
   return { _id: next.id, version: before.version, [`outbox.${outboxLimit - entries.length + leaving.length}`]: { $exists: false } }
 }
 
