@@ -270,6 +270,20 @@ describe.each(ways.filter(([name]) => name !== null))('%s', (_name, replicas, st
       expect(of(desk, 'notification:new-message', id)).toEqual([])
     })
 
+    test('conversation:updated after a message, and after it was read, to admins; to the sender on a device that has not joined', async () => {
+      const { id, phone, farmer } = await bothJoined()
+      const boss = await connectApart(admin, desk)
+      const tablet = await connectApart(farmer.token, phone)
+      await ask(phone, 'message:send', { conversationId: id, content: 'on every list' })
+      for (const each of [boss, tablet])
+        await eventually(() =>
+          of(each, 'conversation:updated', id).some(({ conversation }) => conversation.lastMessage?.content === 'on every list'),
+        )
+      const before = of(boss, 'conversation:updated', id).length
+      await ask(desk, 'conversation:mark-all-read', { conversationId: id })
+      await eventually(() => of(boss, 'conversation:updated', id).length > before)
+    })
+
     test('stats:updated to agents and admins', async () => {
       const boss = await connectApart(admin, desk)
       const phone = await connect(aFarmer().token)

@@ -50,6 +50,11 @@ export const Heads = z.object({
 })
 export type Heads = z.infer<typeof Heads>
 
+/** `POST /internal/states`: what lists show of many conversations, in one call. Unknown ones are left out. */
+export const StatesRequest = z.object({ conversationIds: z.array(ConversationId).max(500) })
+export const States = z.object({ states: z.array(Snapshot.pick({ conversation: true, farmerOnline: true })) })
+export type States = z.infer<typeof States>
+
 /** `GET /internal/conversations?after&limit`: every conversation by id, with its head; for rebuilds. */
 export const WalkQuery = z.object({ after: ConversationId.optional(), limit: limitField(500, 1_000) })
 export const Walk = z.object({

@@ -13,6 +13,8 @@ import {
   IdParams,
   type Snapshot,
   SnapshotQuery,
+  type States,
+  StatesRequest,
   type Walk,
   WalkQuery,
 } from '@fieldline/contracts/internal'
@@ -58,14 +60,13 @@ export function internalRoutes({ requireInternal, store, access, history, views,
     }
     const from = afterSeq === undefined ? conversation.lastSeq : afterSeq
     const to = Math.min(from + limit, conversation.lastSeq)
-    const [{ state, farmerOnline }, messages] = await Promise.all([
-      views.state(conversation),
+    const [[shown], messages] = await Promise.all([
+      views.states([conversation]),
       history.messages(conversation, from + 1, to).then(views.named),
     ])
     const { eventNo, lastSeq } = conversation
     const snapshot: Snapshot = {
-      conversation: state,
-      farmerOnline,
+      ...(shown as States['states'][number]),
       marks: marksOf(conversation),
       eventNo,
       lastSeq,
@@ -94,6 +95,13 @@ export function internalRoutes({ requireInternal, store, access, history, views,
   routes.post('/heads', async (req, res) => {
     const { conversationIds } = parse(HeadsRequest, req.body)
     const answer: Heads = { heads: await store.heads(conversationIds) }
+    res.json(answer)
+  })
+
+  routes.post('/states', async (req, res) => {
+    const { conversationIds } = parse(StatesRequest, req.body)
+    const found = (await Promise.all(conversationIds.map((id) => store.load(id)))).filter((one) => one !== null)
+    const answer: States = { states: await views.states(found) }
     res.json(answer)
   })
 

@@ -1,7 +1,15 @@
 // Bad input of every kind, in every field, on every route: the envelope with the right code, driven from the schemas (issue 5).
 import { ChangeStatus, ListConversations, ListSupportConversations, MarkRead, Reassign } from '@fieldline/contracts/conversations'
 import { ErrorEnvelope } from '@fieldline/contracts/envelopes'
-import { AccessQuery, CommittedRequest, EventsQuery, HeadsRequest, SnapshotQuery, WalkQuery } from '@fieldline/contracts/internal'
+import {
+  AccessQuery,
+  CommittedRequest,
+  EventsQuery,
+  HeadsRequest,
+  SnapshotQuery,
+  StatesRequest,
+  WalkQuery,
+} from '@fieldline/contracts/internal'
 import { ListMessages, SendMessage } from '@fieldline/contracts/messages'
 import { SetAvailability } from '@fieldline/contracts/people'
 import { newId } from '@fieldline/service/ids'
@@ -61,6 +69,7 @@ const inner: [string, string, ZodType, string[]][] = [
 ]
 const innerBodies: [string, ZodType, Record<string, unknown>][] = [
   ['/heads', HeadsRequest, { conversationIds: [id] }],
+  ['/states', StatesRequest, { conversationIds: [id] }],
   ['/messages/committed', CommittedRequest, { messages: [{ messageId: id, conversationId: id }] }],
 ]
 

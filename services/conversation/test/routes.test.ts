@@ -98,6 +98,8 @@ await onEachDatabase((database) => {
     expect(all.body).toMatchObject({ data: [{ _id: conversationId }], counts: { closed: 0 } })
     const heads = await service.internal('POST', '/heads', { conversationIds: [conversationId] })
     expect(heads.body.heads).toEqual([{ conversationId, eventNo: 3, lastSeq: 0 }])
+    const states = await service.internal('POST', '/states', { conversationIds: ['f'.repeat(24), conversationId] })
+    expect(states.body.states).toMatchObject([{ conversation: { id: conversationId, status: 'open' }, farmerOnline: false }])
     expect((await service.as(admin)('GET', '/../../../internal/conversations')).status).not.toBe(200)
     const snapshot = await service.internal('GET', `/conversations/${conversationId}/snapshot?afterSeq=0`)
     expect(snapshot.body).toMatchObject({ eventNo: 3, lastSeq: 0, messages: [], hasMore: false })

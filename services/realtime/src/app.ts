@@ -29,9 +29,10 @@ import { createEngine } from './engine.ts'
 import { createFanout } from './fanout.consumer.ts'
 import { HeadsCheck } from './heads.ts'
 import { RateLimiter } from './limits.ts'
+import { ListUpdates } from './list-updates.ts'
 import { messageDoors } from './message.socket.ts'
 import { createMetrics } from './metrics.ts'
-import { createNotices } from './notices.ts'
+import { createNotices, createTeller } from './notices.ts'
 import { openPresenceMongo } from './presence/presence.store.mongo.ts'
 import { openPresenceSqlite } from './presence/presence.store.sqlite.ts'
 import { Reaper } from './presence/reaper.ts'
@@ -138,6 +139,7 @@ export async function createApp(config: RealtimeConfig, context: { log?: Logger 
       joinMessages: config.joinMessages,
       laneEvents: config.laneEvents,
       fetchPauseMs: config.fetchPauseMs,
+      said: (message) => typing.said(message),
       told: (room) => confirmations.told(room),
       entered: (session) => roster.touch(session),
       left: (session) => {
@@ -147,7 +149,7 @@ export async function createApp(config: RealtimeConfig, context: { log?: Logger 
     config.mostRooms,
     (session) => roster.touch(session),
   )
-  const typing = new Typing({
+  const typing: Typing = new Typing({
     rooms,
     audience,
     instance: name,
@@ -226,6 +228,14 @@ export async function createApp(config: RealtimeConfig, context: { log?: Logger 
 
   const heads = new HeadsCheck({ rooms, conversations, log, everyMs: config.headsEveryMs, pauseMs: config.fetchPauseMs })
   const stats = new StatsTicker(audience, metrics, config.statsEveryMs)
+  const lists = new ListUpdates({
+    audience,
+    conversations,
+    log,
+    supportSees: config.supportSees,
+    everyMs: config.listUpdatesMs,
+    tell: createTeller({ metrics, supportSees: config.supportSees }),
+  })
   const fanout = createFanout({
     bus,
     namespace: config.namespace,
@@ -245,8 +255,10 @@ export async function createApp(config: RealtimeConfig, context: { log?: Logger 
         const [stored] = await store.load([personId])
         if (stored) standing.learn(stored.presence)
       },
+      listChanged: (id, senderId) => lists.changed(id, senderId),
     }),
     onUser: (event) => standing.take(event),
+    listChanged: (id) => lists.changed(id),
     onSignal: (signal) => (signal.type === 'stats.changed' ? stats.changed() : typing.take(signal)),
     onResubscribed: () => {
       heads.now()
@@ -275,6 +287,7 @@ export async function createApp(config: RealtimeConfig, context: { log?: Logger 
       connections.stop()
       heads.stop()
       stats.stop()
+      lists.stop()
       typing.endAll()
       engine.io.engine.close()
     },

@@ -90,6 +90,11 @@ export const fields = {
 
   typingExpiresMs: ms('TYPING_EXPIRES_MS', { default: 5_000, min: 10, doc: 'when typing ends by itself' }),
   typingEveryMs: ms('TYPING_EVERY_MS', { default: 2_000, min: 0, doc: 'at most one `typing:user-typing` in this time per typist' }),
+  listUpdatesMs: ms('LIST_UPDATES_MS', {
+    default: 1_000,
+    min: 1,
+    doc: 'at most one `conversation:updated` after messages in this time per conversation, for those who hear nothing else of them',
+  }),
   statsEveryMs: ms('STATS_UPDATED_EVERY_MS', { default: 3_000, min: 0, doc: 'at most one `stats:updated` in this time' }),
 
   presenceGraceMs: ms('PRESENCE_GRACE_MS', { default: 60_000, doc: 'how long a person counts as online after the last socket' }),

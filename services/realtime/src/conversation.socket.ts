@@ -15,7 +15,6 @@ export function conversationDoors({ rooms, typing, conversations }: Conversation
   return {
     'conversation:join': async (session, { conversationId, afterSeq }) => {
       session.settled = true
-      if (afterSeq !== undefined) session.manage(conversationId)
       return rooms.join(session, conversationId, afterSeq)
     },
     'conversation:leave': (session, { conversationId }) => {

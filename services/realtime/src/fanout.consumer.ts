@@ -22,6 +22,8 @@ export interface FanoutDeps {
   readonly log: Logger
   readonly notice: (event: ConversationEvent) => void
   readonly onUser: (event: UserEvent) => void
+  /** A message that concerns nobody here but those whose lists show everything. */
+  readonly listChanged: (id: ConversationId) => void
   readonly onSignal: (signal: Signal) => void
   /** The queue was away: what came in between was lost to this replica. */
   readonly onResubscribed: () => void
@@ -48,6 +50,7 @@ export function createFanout(deps: FanoutDeps) {
   function onConversationEvent(delivery: Delivery): void {
     const id = ConversationId.safeParse(delivery.headers[headers.conversation])
     if (id.success && !isConcerned(delivery, id.data)) {
+      if (delivery.routingKey.startsWith('message.')) deps.listChanged(id.data)
       metrics.consumed.inc({ outcome: 'skipped' })
       return
     }
@@ -57,7 +60,7 @@ export function createFanout(deps: FanoutDeps) {
     if (isNew) noticed.set(event.conversationid, event.eventno)
     const room = rooms.get(event.conversationid)
     room?.take({ kind: 'event', event, carrier: carrierOf(event) })
-    if (event.type === 'conversation.assigned' && event.data.from) rooms.revoke(event.data.conversation.farmer.id, event.data.from.id)
+    if (isNew && event.type === 'conversation.assigned') rooms.regrant(event.data.conversation.farmer.id, event.data.to?.id ?? null)
     // After the lane: who was just put out has not joined any more.
     if (isNew) deps.notice(event)
     metrics.consumed.inc({ outcome: room ? 'lane' : 'notice' })

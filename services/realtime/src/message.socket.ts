@@ -21,8 +21,8 @@ const mostWaitingSends = 100
 export function messageDoors({ rooms, typing, conversations, takeover }: MessageDoorDeps) {
   return {
     'message:send': async (session, command) => {
-      typing.stop(session, command.conversationId)
       const clientMessageId = command.clientMessageId ?? newId()
+      typing.sending(session, command.conversationId, clientMessageId)
       return oneAtATime(session, command.conversationId, async () => {
         // A message committed while its sender's join is read would be in what the join found, and not be told.
         await rooms.entering(session, command.conversationId)

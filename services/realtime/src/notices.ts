@@ -1,6 +1,7 @@
 // What people are told without having joined: new messages, and conversations that enter, leave or change in their lists (spec 5).
 import { type ConversationState, conversationView } from '@fieldline/contracts/conversations'
 import type { ConversationEvent, MessageCreated } from '@fieldline/contracts/events'
+import type { ConversationId } from '@fieldline/contracts/ids'
 import type { SignLink } from '@fieldline/contracts/media'
 import { messageView } from '@fieldline/contracts/messages'
 import { displayName } from '@fieldline/contracts/people'
@@ -18,9 +19,31 @@ export interface NoticeDeps {
   readonly isOnline: (personId: string) => boolean | undefined
   /** Looks it up, so that it is known. */
   readonly findOut: (personId: string) => Promise<void>
+  /** A message changed lists whose owners may hear nothing of it here. */
+  readonly listChanged: (id: ConversationId, senderId: string) => void
 }
 
-export function createNotices({ audience, metrics, sign, supportSees, isOnline, findOut }: NoticeDeps) {
+/** Shows a conversation to each of these as that person may see it. */
+export function createTeller({ metrics, supportSees }: Pick<NoticeDeps, 'metrics' | 'supportSees'>) {
+  return function tell(
+    event: 'conversation:assigned' | 'conversation:updated',
+    state: ConversationState,
+    to: ReadonlySet<Session>,
+    farmerOnline: boolean,
+  ): void {
+    const parties = partiesOf(state)
+    for (const session of to) {
+      const seen =
+        isParticipant(parties, session.person.id) || mayRead(parties, session.person, supportSees) ? state : withoutContent(state)
+      session.emit(event, { conversation: conversationView(seen, session.person.id, farmerOnline) })
+    }
+    metrics.emits.inc({ event }, to.size)
+  }
+}
+
+export function createNotices({ audience, metrics, sign, supportSees, isOnline, findOut, listChanged }: NoticeDeps) {
+  const tell = createTeller({ metrics, supportSees })
+
   function ofMessage({ message, farmerId, assignedId }: MessageCreated['data']): void {
     const to = new Set<Session>()
     const add = (sessions: ReadonlySet<Session>) => {
@@ -29,6 +52,7 @@ export function createNotices({ audience, metrics, sign, supportSees, isOnline, 
     }
     add(audience.of(farmerId))
     add(assignedId === null ? audience.agents : audience.of(assignedId))
+    listChanged(message.conversationId, message.sender.id)
     if (to.size === 0) return
     const sender = { id: message.sender.id, name: displayName(message.sender) }
     audience.say(to, 'notification:new-message', {
@@ -43,20 +67,13 @@ export function createNotices({ audience, metrics, sign, supportSees, isOnline, 
   function ofConversation(
     event: 'conversation:assigned' | 'conversation:updated',
     state: ConversationState,
-    wider: { former?: string | undefined; queue: boolean; admins: boolean },
+    wider: { former?: string | undefined; queue: boolean },
   ): void {
     const to = new Set<Session>([...audience.of(state.farmer.id), ...(state.assigned ? audience.of(state.assigned.id) : [])])
     if (wider.former !== undefined) for (const session of audience.of(wider.former)) to.add(session)
     if (wider.queue || supportSees === 'all') for (const session of audience.agents) to.add(session)
-    if (wider.admins) for (const session of audience.admins) to.add(session)
-    const parties = partiesOf(state)
-    const online = isOnline(state.farmer.id) ?? false
-    for (const session of to) {
-      const seen =
-        isParticipant(parties, session.person.id) || mayRead(parties, session.person, supportSees) ? state : withoutContent(state)
-      session.emit(event, { conversation: conversationView(seen, session.person.id, online) })
-    }
-    metrics.emits.inc({ event }, to.size)
+    for (const session of audience.admins) to.add(session)
+    tell(event, state, to, isOnline(state.farmer.id) ?? false)
   }
 
   const lookups = new Map<string, Promise<void>>()
@@ -83,13 +100,13 @@ export function createNotices({ audience, metrics, sign, supportSees, isOnline, 
   function ofEvent(event: Exclude<ConversationEvent, MessageCreated>): void {
     const { conversation } = event.data
     const queue = conversation.status === 'waiting'
-    if (event.type === 'conversation.created') ofConversation('conversation:updated', conversation, { queue, admins: true })
-    else if (event.type === 'conversation.read') ofConversation('conversation:updated', conversation, { queue: false, admins: false })
+    if (event.type === 'conversation.created') ofConversation('conversation:updated', conversation, { queue })
+    else if (event.type === 'conversation.read') ofConversation('conversation:updated', conversation, { queue: false })
     else if (event.type === 'conversation.status-changed')
-      ofConversation('conversation:updated', conversation, { queue: queue || event.data.from === 'waiting', admins: true })
+      ofConversation('conversation:updated', conversation, { queue: queue || event.data.from === 'waiting' })
     else {
       const { from, to } = event.data
-      ofConversation('conversation:assigned', conversation, { former: from?.id, queue: from === null || to === null, admins: true })
+      ofConversation('conversation:assigned', conversation, { former: from?.id, queue: from === null || to === null })
     }
   }
 

@@ -30,6 +30,8 @@ export interface RoomDeps {
   readonly joinMessages: number
   readonly laneEvents: number
   readonly fetchPauseMs: number
+  /** A message is about to be told. */
+  readonly said: (message: Message) => void
   /** Something was told that members have yet to confirm. */
   readonly told: (room: Room) => void
   readonly entered: (session: Session, id: ConversationId) => void
@@ -52,6 +54,8 @@ export interface Join {
   /** Told when it was tried once. */
   tried: (() => void) | null
   failures: number
+  /** What the client had confirmed when it asked: it has that, and means it if it asks for it again. */
+  readonly confirmed: number
   /** When it was wished for, in milliseconds since 1970. */
   readonly wishedAt: number
   /** What was sent since then belongs to it, and what that was is yet to be found out. */
@@ -76,7 +80,10 @@ export class Room {
   readonly #deps: RoomDeps
   readonly #lane: Lane<Item>
   readonly #members = new Set<Session>()
-  /** From which seq on each member was told everything by `message:new`: an answer to a later join of it never repeats that. */
+  /**
+   * From which seq on a member that did not ask was told everything by `message:new`. Its first own join crosses that on the way: what it has not
+   * confirmed is not repeated in the answer. A later one is answered in full.
+   */
   readonly #toldSince = new Map<Session, number>()
   readonly #joins = new Map<Session, Join>()
   /** The client's own joins behind one of ours that still tells what was missed. */
@@ -178,9 +185,9 @@ export class Room {
     this.#endIfEmpty()
   }
 
-  /** This person's right to an earlier conversation went with the current one. */
-  revoke(personId: string): void {
-    for (const session of this.#byGrant) if (session.person.id === personId) this.#remove(session)
+  /** The right to an earlier conversation goes with the current one: to this person, from whoever else had it. */
+  regrant(personId: string | null): void {
+    for (const session of this.#byGrant) if (session.person.id !== personId) this.#remove(session)
     this.#endIfEmpty()
   }
 
@@ -221,7 +228,8 @@ export class Room {
   /** Emits one message to the room, unless it was. */
   #tellMessage(message: Message, marks: readonly Mark[], carrier?: Carrier): void {
     if (!this.#cursor || message.seq <= this.#cursor.seq) return
-    const { audience, metrics, sign, told } = this.#deps
+    const { audience, metrics, sign, told, said } = this.#deps
+    said(message)
     const read = marks.length === 0 ? null : readOf(message, marks, this.#parties?.farmerId ?? '')
     const payload = { message: messageView(message, read, sign), conversationId: this.id }
     if (carrier)
@@ -262,10 +270,14 @@ export class Room {
 
   #putOut(parties: Parties): void {
     for (const session of this.#members) {
-      if (mayRead(parties, session.person, this.#deps.supportSees) || this.#byGrant.has(session)) continue
+      if (mayRead(parties, session.person, this.#deps.supportSees) || this.#isGranted(session)) continue
       this.#remove(session)
       this.#deps.metrics.drops.inc({ reason: 'right-lost' })
     }
+  }
+
+  #isGranted(session: Session): boolean {
+    return this.#byGrant.has(session) && session.person.role === 'Support'
   }
 
   /** Fetches what is missing until it is there; meanwhile joiners are told to come again, and only this conversation waits. */
@@ -363,15 +375,16 @@ export class Room {
       } else if (page.eventNo !== this.#cursor.eventNo) await this.#catchUp(page)
       if (this.#joins.get(session) !== join || session.closed || !this.#cursor) return
       const after = join.afterSeq
-      const told = this.#toldSince.get(session) ?? Number.POSITIVE_INFINITY
+      const told = Math.max(this.#toldSince.get(session) ?? Number.POSITIVE_INFINITY, join.confirmed)
       const missed = after === undefined ? [] : page.messages.filter(({ seq }) => seq > after && seq <= told)
       const beyond = page.hasMore && after !== undefined && after < this.#cursor.seq
       if (join.answer) {
         // The page went to those in the room, who were further behind than the joiner.
         if (beyond && missed.length === 0 && after < told) continue
         // A client may say that it has more than there is; it has confirmed no more than that.
-        this.#enter(join, page, Math.min(after ?? this.#cursor.seq, this.#cursor.seq), this.#cursor.seq)
-        this.#settle(join, this.#joined(page, missed, join.session))
+        this.#enter(join, page, Math.min(after ?? this.#cursor.seq, this.#cursor.seq))
+        this.#toldSince.delete(session)
+        this.#settle(join, this.#joined(page, missed, told, session.person.id))
         // The answer leaves through the door's promises, some turns of the queue later: what the lane tells next comes behind it.
         await nextTurn()
         return
@@ -387,7 +400,9 @@ export class Room {
       }
       this.#deps.metrics.emits.inc({ event: 'message:new' }, wasMember ? 0 : missed.length)
       if (beyond && !wasMember) continue
-      this.#enter(join, page, join.since ?? after ?? this.#cursor.seq, join.since ?? after ?? this.#cursor.seq)
+      const since = join.since ?? after ?? this.#cursor.seq
+      this.#enter(join, page, since)
+      if (!wasMember) this.#toldSince.set(session, since)
       this.#settle(join, null)
       return
     }
@@ -405,19 +420,19 @@ export class Room {
     join.byTime = false
   }
 
-  #joined(page: Snapshot, missed: readonly Message[], session: Session): Joined {
-    const { person } = session
+  /** @param told what lies beyond it was told already */
+  #joined(page: Snapshot, missed: readonly Message[], told: number, personId: string): Joined {
     const { farmer } = page.conversation
     const messages = missed.map((message) => messageView(message, readOf(message, page.marks, farmer.id), this.#deps.sign))
     return {
-      conversation: conversationView(page.conversation, person.id, page.farmerOnline),
+      conversation: conversationView(page.conversation, personId, page.farmerOnline),
       lastSeq: this.#cursor?.seq ?? page.lastSeq,
       messages,
-      hasMore: page.hasMore && missed.length > 0 && (missed.at(-1)?.seq ?? 0) < (this.#toldSince.get(session) ?? 0),
+      hasMore: page.hasMore && missed.length > 0 && (missed.at(-1)?.seq ?? 0) < told,
     }
   }
 
-  #enter(join: Join, page: Snapshot, confirmedSeq: number, toldSince: number): void {
+  #enter(join: Join, page: Snapshot, confirmedSeq: number): void {
     const { session } = join
     if (!mayRead(partiesOf(page.conversation), session.person, this.#deps.supportSees)) this.#byGrant.add(session)
     const isNew = !this.#members.has(session)
@@ -425,16 +440,19 @@ export class Room {
     if (isNew) {
       void session.socket.join(this.id)
       session.enter(this.id, confirmedSeq)
-      this.#toldSince.set(session, toldSince)
       this.#deps.entered(session, this.id)
     }
     this.#deps.told(this)
   }
 
-  /** A passing failure: the asker hears of it, and the join is tried on while its socket lives. */
+  /** A passing failure: the asker hears of it, also one that asked again meanwhile, and the join is tried on while its socket lives. */
   #failed(join: Join, error: AppError): void {
     const { session } = join
     join.answer?.(error)
+    const again = this.#deferred.get(session)
+    this.#deferred.delete(session)
+    again?.answer?.(error)
+    again?.settled?.()
     join.answer = null
     join.tried?.()
     join.tried = null

@@ -5,7 +5,7 @@ import type { ConversationId } from '@fieldline/contracts/ids'
 import type { Joined } from '@fieldline/contracts/socket'
 import type { Standpoint } from './presence/presence.ts'
 import type { Parties } from './rights.ts'
-import { Room, type RoomDeps } from './room.ts'
+import { type Join, Room, type RoomDeps } from './room.ts'
 import type { Session } from './session.ts'
 
 export class Rooms {
@@ -62,14 +62,18 @@ export class Rooms {
       }
       // An error is made only where somebody hears it: each costs a stack trace.
       const settled = () => answered || reject(new AppError('UNAVAILABLE', 'The join was given up'))
-      this.#wish(session, id, { seq: afterSeq ?? null }, answer, settled)
+      if (afterSeq !== undefined) session.manage(id)
+      this.#wish(session, id, { seq: afterSeq ?? null }, { answer, settled, tried: null })
     })
   }
 
-  /** Joins without the client asking: what it missed from there on comes as `message:new`. Resolves when it is in, or never will be. */
+  /**
+   * Joins without the client asking: what it missed from there on comes as `message:new`. Resolves when that was tried once: where it has to be tried on,
+   * whoever waits for it would wait for as long as the conversation cannot be read.
+   */
   follow(session: Session, id: ConversationId, from: Standpoint): Promise<void> {
     if (session.closed || session.joined.has(id) || !this.#hasRoomFor(session, id)) return Promise.resolve()
-    return new Promise((resolve) => this.#wish(session, id, from, null, resolve))
+    return new Promise((resolve) => this.#wish(session, id, from, { answer: null, settled: null, tried: resolve }))
   }
 
   /** Joins under way count: many at once would pass the limit together. */
@@ -79,28 +83,23 @@ export class Rooms {
     return session.joined.size + wished.length < this.#mostRooms
   }
 
-  #wish(
-    session: Session,
-    id: ConversationId,
-    from: Standpoint,
-    answer: ((outcome: Joined | AppError) => void) | null,
-    settled: () => void,
-  ) {
+  #wish(session: Session, id: ConversationId, from: Standpoint, asked: Pick<Join, 'answer' | 'settled' | 'tried'>) {
     let room = this.#rooms.get(id)
     if (!room) {
       room = new Room(id, this.#deps)
       this.#rooms.set(id, room)
     }
     const wished = room
-    const done = () => {
+    const settled = () => {
       if (!wished.awaits(session)) session.wishEnded(id)
-      settled()
+      asked.settled?.()
     }
     const since = from.seq ?? undefined
     const wishedAt = from.wishedAt ?? Date.now()
     const byTime = from.wishedAt !== undefined
     session.wish(id, startOf(from, wished.cursor?.seq, wishedAt))
-    wished.join({ session, since, afterSeq: since, answer, settled: done, tried: null, failures: 0, wishedAt, byTime })
+    const confirmed = session.cursors.get(id) ?? 0
+    wished.join({ session, since, afterSeq: since, ...asked, settled, failures: 0, confirmed, wishedAt, byTime })
     if (session.isEntering(id) && !session.joined.has(id)) this.#wished(session)
   }
 
@@ -117,9 +116,9 @@ export class Rooms {
     for (const id of new Set([...session.joined, ...session.entering])) this.leave(session, id)
   }
 
-  /** An agent lost a farmer's conversation, and with it the right to the same farmer's earlier ones. */
-  revoke(farmerId: string, agentId: string): void {
-    for (const room of [...this.of(farmerId)]) room.revoke(agentId)
+  /** A farmer's conversation passed to this agent, and with it the right to the same farmer's earlier ones. */
+  regrant(farmerId: string, agentId: string | null): void {
+    for (const room of [...this.of(farmerId)]) room.regrant(agentId)
   }
 
   #index(room: Room, before: Parties | null): void {

@@ -81,6 +81,7 @@ export class Session {
   }
   /** Fulfilled, refused or taken back. */
   wishEnded(id: ConversationId): void {
+    if (!this.joined.has(id)) this.#managed?.delete(id)
     this.#entering?.delete(id)
     if (this.#entering?.size === 0) this.#entering = null
   }

@@ -1,7 +1,9 @@
 // Who is typing where: coalesced, throttled, told to the others here and on other replicas, ended by itself (spec 5).
 import type { TypingSignal } from '@fieldline/contracts/events'
 import type { ConversationId } from '@fieldline/contracts/ids'
+import type { Message } from '@fieldline/contracts/messages'
 import { displayName } from '@fieldline/contracts/people'
+import { LRUCache } from 'lru-cache'
 import type { Audience } from './audience.ts'
 import { RateLimiter } from './limits.ts'
 import type { Rooms } from './rooms.ts'
@@ -28,12 +30,16 @@ interface Typist {
 /** Times somebody may begin anew in a conversation at once; then one in `everyMs`. */
 const beginsAtOnce = 5
 
+const rememberedSends = 2_000
+
 /** A lost stop of another replica is noticed a little after it would have ended there. */
 const slack = 1.5
 
 export class Typing {
   readonly #deps: TypingDeps
   readonly #typists = new Map<ConversationId, Map<string, Typist>>()
+  /** Messages that were sent by socket and are yet to be told, by sender and key. */
+  readonly #sending = new LRUCache<string, true>({ max: rememberedSends })
   /** Beginning and ending in turn would pass the throttle: each told to everyone, here and on other replicas. */
   readonly #begins = new RateLimiter()
 
@@ -82,6 +88,18 @@ export class Typing {
     if (known) known.timer.refresh()
     else this.#add(conversationId, userId, userName, null, this.#deps.expiresMs * slack)
     this.#tell('typing.started', conversationId, userId, userName)
+  }
+
+  /** Sending ends it. The message is told later, and must not end what was begun since. */
+  sending(session: Session, id: ConversationId, clientMessageId: string): void {
+    this.stop(session, id)
+    this.#sending.set(`${session.person.id} ${clientMessageId}`, true)
+  }
+
+  /** A message is about to be told: one that came by REST ends its sender's typing now. */
+  said({ conversationId, sender, clientMessageId }: Message): void {
+    if (this.#sending.delete(`${sender.id} ${clientMessageId}`)) return
+    if (this.#typists.get(conversationId)?.get(sender.id)?.session) this.#end(conversationId, sender.id)
   }
 
   endAll(): void {

@@ -69,6 +69,44 @@ test('typing is told to the others once in a while, ends by itself, and sending 
   wellFormed(farmer, agent)
 })
 
+test('a message sent by REST ends typing too; one sent by socket ends nothing that was begun after it', async () => {
+  const farmer = await house.client(app, rajesh)
+  const agent = await house.client(app, asha)
+  await farmer.join(id)
+  await agent.join(id)
+  await farmer.ask('typing:start', { conversationId: id })
+  await house.conversation.send(id, rajesh, 'by REST')
+  farmer.socket.emit('typing:start', { conversationId: id })
+  farmer.socket.emit('message:send', { conversationId: id, content: 'by socket' })
+  farmer.socket.emit('typing:start', { conversationId: id })
+  await eventually(() => agent.texts.length === 2)
+  expect(agent.heard.map(({ event }) => event)).toEqual([
+    ...['typing:user-typing', 'typing:user-stopped', 'message:new'],
+    ...['typing:user-typing', 'typing:user-stopped', 'typing:user-typing', 'message:new'],
+  ])
+  await eventually(() => agent.of('typing:user-stopped').length === 3)
+})
+
+test('a message changes the lists of admins and of its sender on other devices: told once in a while, the last change included', async () => {
+  const boss = await house.client(app, admin)
+  const phone = await house.client(app, rajesh)
+  const laptop = await house.client(app, rajesh)
+  await phone.join(id)
+  const others = [await house.client(app, asha), await house.client(app, meena)]
+  house.conversation.down = true
+  for (let n = 1; n <= 9; n += 1) await house.conversation.send(id, rajesh, `m${n}`)
+  await eventually(() => house.conversation.asked.filter((one) => one.endsWith('/states')).length > 1)
+  house.conversation.down = false
+  await house.conversation.send(id, rajesh, 'm10')
+  const shown = (client: Client) => client.of('conversation:updated').map(({ conversation }) => conversation.lastMessage?.content)
+  await eventually(() => [boss, laptop].every((client) => shown(client).at(-1) === 'm10'))
+  expect(shown(boss).length).toBeLessThanOrEqual(2)
+  await house.conversation.read(id, asha)
+  await eventually(() => boss.of('conversation:updated').length > 0 && shown(phone).length === 1)
+  expect([shown(phone), ...others.map(shown)]).toEqual([['m10'], ['m10'], []])
+  wellFormed(boss, phone, laptop, ...others)
+})
+
 test('beginning and ending to type in turn makes no flood for the others', async () => {
   const farmer = await house.client(app, rajesh)
   const agent = await house.client(app, asha)

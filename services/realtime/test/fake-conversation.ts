@@ -5,7 +5,7 @@ import { type ConversationState, conversationView } from '@fieldline/contracts/c
 import { AppError } from '@fieldline/contracts/errors'
 import type { ConversationEvent } from '@fieldline/contracts/events'
 import type { ConversationId, MessageId } from '@fieldline/contracts/ids'
-import { EventsQuery, HeadsRequest, type Snapshot, SnapshotQuery } from '@fieldline/contracts/internal'
+import { EventsQuery, HeadsRequest, type Snapshot, SnapshotQuery, StatesRequest } from '@fieldline/contracts/internal'
 import { type Message, messageView, SendMessage } from '@fieldline/contracts/messages'
 import type { Person, PersonSummary } from '@fieldline/contracts/people'
 import { eventsExchange, headers, topology } from '@fieldline/contracts/topology'
@@ -304,6 +304,14 @@ export async function startFakeConversation(options: { brokerUrl: string; namesp
           return one ? [{ conversationId: id, eventNo: one.log.length, lastSeq: one.state.lastSeq }] : []
         })
         res.json({ heads })
+      })
+      app.post('/internal/states', (req, res) => {
+        const { conversationIds } = parse(StatesRequest, req.body)
+        const states = conversationIds.flatMap((id) => {
+          const one = kept.get(id)
+          return one ? [{ conversation: one.state, farmerOnline: false }] : []
+        })
+        res.json({ states })
       })
     },
   })

@@ -82,6 +82,7 @@ export async function openHouse(brokerUrl?: string): Promise<House> {
         PROBE_MS: '100',
         CURSOR_FLUSH_MS: '20',
         PRESENCE_FLUSH_MS: '5',
+        LIST_UPDATES_MS: '20',
         ...env,
       })
       const app = await createApp(config, { log: silentLogger })

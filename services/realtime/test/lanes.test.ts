@@ -3,7 +3,7 @@
 import type { ConversationId } from '@fieldline/contracts/ids'
 import type { Joined } from '@fieldline/contracts/socket'
 import type { App } from '@fieldline/service/lifecycle'
-import { admin, asha, meena, rajesh, sunita } from '@fieldline/testing/factories'
+import { admin, asha, meena, person, rajesh, sunita, tokenFor } from '@fieldline/testing/factories'
 import { eventually } from '@fieldline/testing/until'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import { type House, openHouse } from './house.ts'
@@ -95,6 +95,45 @@ test("with the farmer's current conversation goes the right to hear the earlier 
   const farmer = await house.client(app, rajesh)
   expect((await farmer.join(earlier, 0)).lastSeq).toBe(2)
   expect(former.texts).toEqual(['heard'])
+})
+
+test('that right goes also where the event that took it was lost, and with the role', async () => {
+  const earlier = house.conversation.create(rajesh, meena)
+  house.conversation.granted.add('asha')
+  const former = await house.client(app, asha)
+  await former.join(earlier)
+  house.conversation.granted.delete('asha')
+  await lose(() => house.conversation.assign(id, meena))
+  await house.conversation.assign(id, sunita)
+  const farmer = await house.client(app, rajesh)
+  await farmer.join(earlier)
+  await house.conversation.send(earlier, rajesh, 'not for asha')
+  await eventually(() => farmer.texts.length === 1)
+
+  house.conversation.granted.add('asha')
+  await former.join(earlier)
+  house.conversation.granted.delete('asha')
+  const demoted = person('User', 'asha')
+  await house.client(app, demoted, { token: tokenFor(demoted, { claims: { iat: Math.floor(Date.now() / 1_000) + 10 } }) })
+  await eventually(async () => {
+    const before = former.texts.length
+    const { seq } = await house.conversation.send(earlier, rajesh, 'still?')
+    await eventually(() => farmer.texts.length === seq)
+    return former.texts.length === before
+  })
+  expect(former.texts).not.toContain('not for asha')
+})
+
+test('a repeated join behind one that is tried on is answered', async () => {
+  const agent = await house.client(app, asha)
+  await agent.join(id)
+  const farmer = await house.client(app, rajesh)
+  house.conversation.down = true
+  const unavailable = { ok: false, error: { code: 'UNAVAILABLE', retryable: true } }
+  for (let n = 1; n <= 3; n += 1) expect(await farmer.ask('conversation:join', id)).toMatchObject(unavailable)
+  house.conversation.down = false
+  await house.conversation.send(id, asha, 'there again')
+  await eventually(() => farmer.texts.length === 1)
 })
 
 test('repeated and late events are told once', async () => {

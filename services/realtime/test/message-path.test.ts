@@ -112,6 +112,23 @@ describe.each([['websocket'], ['polling']])('over %s', (transport) => {
     expect(agent.texts).toEqual(['m6'])
   })
 
+  test('a later join of the same connection is answered in full, whatever it was told before', async () => {
+    const farmer = await house.client(app, rajesh, by)
+    await farmer.ask('message:send', { conversationId: id, content: 'm1' })
+    await farmer.join(id, 0)
+    await house.conversation.send(id, asha, 'm2')
+    await eventually(() => farmer.texts.includes('m2'))
+    const again = await farmer.join(id, 0)
+    expect(again.messages.map(({ content }) => content)).toEqual(['m1', 'm2'])
+    expect(again).toMatchObject({ lastSeq: 2, hasMore: false })
+  })
+
+  test('what a connection that sent without joining has confirmed is in the answer to its join', async () => {
+    const farmer = await house.client(app, rajesh, by)
+    await farmer.ask('message:send', { conversationId: id, content: 'm1' })
+    await eventually(async () => (await farmer.join(id, 0)).messages.length === 1)
+  })
+
   test('after leaving nothing of the room is heard any more', async () => {
     const agent = await house.client(app, asha, by)
     await agent.join(id)

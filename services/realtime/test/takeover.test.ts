@@ -3,7 +3,7 @@
 import type { ConversationId } from '@fieldline/contracts/ids'
 import type { Joined } from '@fieldline/contracts/socket'
 import type { App } from '@fieldline/service/lifecycle'
-import { asha, rajesh, tokenFor } from '@fieldline/testing/factories'
+import { asha, meena, rajesh, tokenFor } from '@fieldline/testing/factories'
 import { eventually, once } from '@fieldline/testing/until'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { type Client, type House, openHouse } from './house.ts'
@@ -142,6 +142,46 @@ describe.each([['websocket'], ['polling']])('over %s', (transport) => {
     await eventually(() => farmer.texts.length === 1)
     expect(farmer.texts).toEqual(['meanwhile'])
   })
+})
+
+test('a conversation that cannot be read holds up no send into another after a reconnect', async () => {
+  const house = await openHouse()
+  try {
+    const app = await house.replica({ TAKEOVER_MS: '150', FETCH_TIMEOUT_MS: '50' })
+    const [id, unreadable] = [house.conversation.create(rajesh, asha), house.conversation.create(rajesh, asha)]
+    const farmer = await house.client(app, rajesh)
+    for (const each of [id, unreadable]) await farmer.join(each)
+    const release = house.conversation.hold(unreadable)
+    const back = once(farmer.socket, 'connect')
+    cut(farmer)
+    await house.conversation.send(id, asha, 'missed')
+    await back
+    expect(await farmer.ask('message:send', { conversationId: id, content: 'mine' })).toMatchObject({ ok: true })
+    await eventually(() => farmer.texts.length === 2)
+    expect(farmer.texts).toEqual(['missed', 'mine'])
+    release()
+  } finally {
+    await house.stop()
+  }
+})
+
+test.each(['too many', 'not its own'])('a join with `afterSeq` that was refused (%s) is no promise to join: a send joins', async (why) => {
+  const house = await openHouse()
+  try {
+    const app = await house.replica({ JOINED_ROOMS_MOST: '1' })
+    const id = house.conversation.create(rajesh, why === 'too many' ? asha : null)
+    const agent = await house.client(app, asha)
+    const other = house.conversation.create(rajesh, asha)
+    if (why === 'too many') await agent.join(other)
+    else await house.conversation.assign(id, meena)
+    expect(await agent.ask('conversation:join', { conversationId: id, afterSeq: 0 })).toMatchObject({ ok: false })
+    if (why === 'too many') await agent.ask('conversation:leave', other)
+    else await house.conversation.assign(id, asha)
+    await agent.ask('message:send', { conversationId: id, content: 'mine' })
+    await eventually(() => agent.texts.length === 1, { timeoutMs: 3_000 })
+  } finally {
+    await house.stop()
+  }
 })
 
 test('a client that uses `afterSeq` gets nothing twice, also when what it buffered is quicker than its join', async () => {

@@ -1,5 +1,6 @@
 // How conversations and messages are shown: people by their newest names, links signed now (spec 2).
 import { type ConversationState, type ConversationView, conversationView } from '@fieldline/contracts/conversations'
+import type { States } from '@fieldline/contracts/internal'
 import type { SignLink } from '@fieldline/contracts/media'
 import { type Message, type MessageView, messageView } from '@fieldline/contracts/messages'
 import { readOf } from '../messages/marks.ts'
@@ -14,8 +15,8 @@ export interface Views {
   messages(conversation: Conversation, messages: readonly Message[]): Promise<MessageView[]>
   /** A message just sent: its sender's names are the newest there are. */
   sent(conversation: Conversation, message: Message): MessageView
-  /** State between services, with the newest names. */
-  state(conversation: Conversation): Promise<{ state: ConversationState; farmerOnline: boolean }>
+  /** States between services, with the newest names. */
+  states(conversations: readonly Conversation[]): Promise<States['states']>
   /** Messages between services, with the newest names. */
   named(messages: readonly Message[]): Promise<Message[]>
 }
@@ -45,9 +46,9 @@ export function createViews({ people, sign }: { people: Pick<People, 'find'>; si
       return (await named(messages)).map((message) => messageView(message, readOf(conversation, message), sign))
     },
     sent: (conversation, message) => messageView(message, readOf(conversation, message), sign),
-    async state(conversation) {
-      const known = await people.find(partiesOf(conversation))
-      return { state: withNames(conversation, known), farmerOnline: known.get(conversation.farmer.id)?.online ?? false }
+    async states(all) {
+      const known = await people.find(all.flatMap(partiesOf))
+      return all.map((one) => ({ conversation: withNames(one, known), farmerOnline: known.get(one.farmer.id)?.online ?? false }))
     },
     named,
   }
