@@ -54,6 +54,22 @@ describe.each(ways.filter(([name]) => name !== null))('%s', (way, start) => {
     return body
   }
 
+  async function photoOf(farmer: { token: string }): Promise<Record<string, unknown>> {
+    const photo = await sharp({ create: { width: 640, height: 480, channels: 3, background: 'green' } })
+      .jpeg()
+      .toBuffer()
+    const form = new FormData()
+    form.append('media', new File([new Uint8Array(photo)], 'crop_disease.jpg'))
+    form.append('type', 'image')
+    const uploaded = await fetch(`${whole.url}/api/v1/chat/media`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${farmer.token}` },
+      body: form,
+    })
+    expect(uploaded.status).toBe(201)
+    return ((await uploaded.json()) as { data: [Record<string, unknown>] }).data[0]
+  }
+
   test('a farmer gets one conversation, assigned to the agent who is there, in the seed’s shape', async () => {
     const farmer = aFarmer()
     const first = await conversationOf(farmer)
@@ -154,20 +170,8 @@ describe.each(ways.filter(([name]) => name !== null))('%s', (way, start) => {
   test('a photo from the phone reaches the agent under the links its sender was given, and they open as a browser asks', async () => {
     const farmer = aFarmer()
     const conversationId = (await conversationOf(farmer)).data._id
-    const photo = await sharp({ create: { width: 640, height: 480, channels: 3, background: 'green' } })
-      .jpeg()
-      .toBuffer()
     const began = new Date().getUTCDate()
-    const form = new FormData()
-    form.append('media', new File([new Uint8Array(photo)], 'crop_disease.jpg'))
-    form.append('type', 'image')
-    const uploaded = await fetch(`${whole.url}/api/v1/chat/media`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${farmer.token}` },
-      body: form,
-    })
-    expect(uploaded.status).toBe(201)
-    const media = ((await uploaded.json()) as { data: [Record<string, unknown>] }).data[0]
+    const media = await photoOf(farmer)
     expect(media).toMatchObject({ name: 'crop_disease.jpg', type: 'image', format: 'image/jpeg', width: 640, height: 480 })
 
     const phone = connect(farmer.token)
@@ -203,6 +207,35 @@ describe.each(ways.filter(([name]) => name !== null))('%s', (way, start) => {
       expect([head.status, head.headers.get('content-length'), head.headers.get('etag')]).toEqual([200, String(bytes.length), etag])
       expect((await fetch(link, { headers: { 'if-none-match': etag } })).status).toBe(304)
       expect((await fetch(link, { headers: { range: `bytes=${bytes.length}-` } })).status).toBe(416)
+    }
+  })
+
+  test('a photo sent into a closed conversation lands in the current one, also one that was sent before; both conversations show it', async () => {
+    const farmer = aFarmer()
+    const closed = (await conversationOf(farmer)).data._id
+    const { _id: mediaId } = await photoOf(farmer)
+    const as = rest(whole.url, farmer.token)
+    const photo = { conversationId: closed, messageType: 'image', mediaId }
+    expect((await as('POST', '/messages', { ...photo, clientMessageId: 'before' })).status).toBe(201)
+    await rest(whole.url, admin)('PATCH', `/conversations/${closed}/status`, { status: 'closed' })
+
+    const landed = await as('POST', '/messages', { ...photo, clientMessageId: 'after' })
+    expect(landed).toMatchObject({ status: 201, body: { data: { seq: 1, mediaId } } })
+    const current = landed.body.data.conversationId
+    expect(current).not.toBe(closed)
+    expect(await as('POST', '/messages', { ...photo, clientMessageId: 'after' })).toMatchObject({
+      status: 200,
+      body: { data: { _id: landed.body.data._id } },
+    })
+    expect((await as('POST', '/messages', { ...photo, conversationId: current })).status).toBe(201)
+    for (const [conversationId, times] of [
+      [closed, 1],
+      [current, 2],
+    ]) {
+      const { body } = await rest(whole.url, asha)('GET', `/messages/${conversationId}`)
+      const shown: { media: { url: string } }[] = body.data
+      expect(shown).toHaveLength(times)
+      for (const { media } of shown) expect((await fetch(media.url)).status).toBe(200)
     }
   })
 

@@ -118,6 +118,7 @@ const queries: readonly Query[] = [
   ['rajesh', () => '/conversations?page=1e3'],
   ['rajesh', () => '/conversations?page=NaN'],
   ['rajesh', () => '/conversations?page=9007199254740993'],
+  ['meena', () => '/support/conversations?page=900000'],
   ['rajesh', () => '/conversations?limit=0'],
   ['rajesh', () => '/conversations?limit[$gt]=1'],
   ['rajesh', () => '/conversations?limit=0x10'],

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { ConversationId, MessageId, PersonId } from './ids.ts'
 import { MessageType } from './messages.ts'
-import { CursorField, limitField, pageFields } from './pages.ts'
+import { byNumberOrCursor, CursorField, limitField, listPageField } from './pages.ts'
 import { FarmerView, PersonSummary, PersonView, personView } from './people.ts'
 
 export const statuses = ['waiting', 'open', 'resolved', 'closed'] as const
@@ -112,11 +112,8 @@ const ReasonText = z.string().max(500).optional()
 
 /** `GET /conversations`. `cursor` and `page` exclude each other. */
 export const ListConversations = z
-  .object({ status: Status.optional(), page: pageFields.page.unwrap().optional(), limit: limitField(20), cursor: CursorField.optional() })
-  .refine((query) => query.page === undefined || query.cursor === undefined, {
-    message: 'page and cursor exclude each other',
-    path: ['cursor'],
-  })
+  .object({ status: Status.optional(), page: listPageField, limit: limitField(20), cursor: CursorField.optional() })
+  .superRefine(byNumberOrCursor)
 export type ListConversations = z.infer<typeof ListConversations>
 
 /** `GET /support/conversations`. `assignedTo`: `me`, `none` or a person's id. */
@@ -125,14 +122,11 @@ export const ListSupportConversations = z
     status: Status.optional(),
     assignedTo: PersonId.optional(),
     sort: z.enum(['activity', 'waitingSince']).default('activity'),
-    page: pageFields.page.unwrap().optional(),
+    page: listPageField,
     limit: limitField(20),
     cursor: CursorField.optional(),
   })
-  .refine((query) => query.page === undefined || query.cursor === undefined, {
-    message: 'page and cursor exclude each other',
-    path: ['cursor'],
-  })
+  .superRefine(byNumberOrCursor)
 export type ListSupportConversations = z.infer<typeof ListSupportConversations>
 
 /** `PATCH /conversations/:id/status` */

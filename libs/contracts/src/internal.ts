@@ -84,7 +84,7 @@ export type Committed = z.infer<typeof Committed>
 
 /**
  * `POST /internal/media/:id/reserve`: before it commits a media message, conversation reserves the file. Idempotent by `messageId`; the owner may use a file again
- * in the same conversation; `from` moves a reservation of the same message to where it landed.
+ * in the same conversation, and a farmer (`farmerId`: whose conversation it is) in every one of their own.
  * 404 MEDIA_NOT_FOUND (also somebody else's), 409 MEDIA_IN_USE (another conversation's), 400 VALIDATION_FAILED (another type).
  */
 export const ReserveMedia = z.object({
@@ -92,7 +92,8 @@ export const ReserveMedia = z.object({
   type: MediaType,
   conversationId: ConversationId,
   messageId: MessageId,
-  from: ConversationId.optional(),
+  /** Not said by replicas of a former release. */
+  farmerId: PersonId.optional(),
 })
 export type ReserveMedia = z.infer<typeof ReserveMedia>
 export const ReservedMedia = z.object({ media: MediaSummary })

@@ -11,6 +11,31 @@ const positive = (digits: RegExp) =>
 
 export const pageFields = { page: positive(/^\d{1,15}$/).default(1) }
 
+/** A list by number is read only so far into it: a page has to pass over all before it, a cursor has not. */
+export const mostPassedOver = 10_000
+/** `page` of a list that passes over; history counts its pages from the newest seq and has no such end. */
+export const listPageField = pageFields.page
+  .unwrap()
+  .optional()
+  .meta({
+    maximum: mostPassedOver + 1,
+    description: `At most ${mostPassedOver} items may lie before it, \`(page - 1) * limit\`: else 400. \`cursor\` goes on to the end.`,
+  })
+
+interface AskedList {
+  page?: number | undefined
+  limit: number
+  cursor?: string | undefined
+}
+/** For `superRefine` of a list that is read by number or by cursor. */
+export function byNumberOrCursor({ page, limit, cursor }: AskedList, context: z.RefinementCtx): void {
+  const refuse = (field: keyof AskedList, message: string) => context.addIssue({ code: 'custom', message, path: [field] })
+  if (page === undefined) return
+  if (cursor !== undefined) refuse('cursor', 'page and cursor exclude each other')
+  if ((page - 1) * limit > mostPassedOver)
+    refuse('page', `at most ${mostPassedOver} items may lie before a page; go on with cursor (pagination.nextCursor)`)
+}
+
 /** A limit above the maximum is clamped, not refused, however many digits it has. */
 export function limitField(byDefault: number, most = 100) {
   return positive(/^\d{1,99}$/)

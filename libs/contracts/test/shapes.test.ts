@@ -1,8 +1,11 @@
 // Shapes at the edge of tolerance: what lists may be asked, what an id may be called, what a code means.
-import { expect, test } from '@jest/globals'
-import { type ConversationState, conversationView, ListConversations } from '../src/conversations.ts'
+import { describe, expect, test } from '@jest/globals'
+import { type ConversationState, conversationView, ListConversations, ListSupportConversations } from '../src/conversations.ts'
 import { errorCodes, isErrorCode, isRetryable, statusOf } from '../src/errors.ts'
 import { ConversationId } from '../src/ids.ts'
+import { ListMessages } from '../src/messages.ts'
+import { openApiDocument } from '../src/openapi.ts'
+import { mostPassedOver } from '../src/pages.ts'
 import { clientEvents } from '../src/socket.ts'
 
 test.each([
@@ -16,6 +19,35 @@ test.each([
 
 test.each(['0', '-1', '1.5', '1e3', 'x', ' '])('a limit of "%s" is refused, with the field named', (limit) => {
   expect(ListConversations.safeParse({ limit }).error?.issues.map(({ path }) => path)).toContainEqual(['limit'])
+})
+
+describe.each([
+  ['my list', ListConversations, '/conversations'],
+  ['the desk’s', ListSupportConversations, '/support/conversations'],
+])('of %s', (_list, query, path) => {
+  const faults = (asked: object) => query.safeParse(asked).error?.issues.map(({ path, message }) => `${path}: ${message}`) ?? []
+
+  test('a page passes over so many items and no more, whatever its limit; beyond, it is told to take the cursor', () => {
+    for (const limit of [1, 20, 100]) {
+      const last = mostPassedOver / limit + 1
+      expect(faults({ page: String(last), limit: String(limit) })).toEqual([])
+      expect(faults({ page: String(last + 1), limit: String(limit) })).toEqual([expect.stringMatching(/^page: .* cursor/)])
+    }
+    expect(faults({ page: '9'.repeat(15) })).toHaveLength(1)
+    expect(faults({ cursor: 'abc', limit: '100' })).toEqual([])
+    expect(faults({ cursor: 'abc', page: '2' })).toEqual([expect.stringMatching(/^cursor: /)])
+  })
+
+  test('the document says so', () => {
+    const { paths } = JSON.parse(JSON.stringify(openApiDocument()))
+    const { schema, description } = paths[`/api/v1/chat${path}`].get.parameters.find(({ name }: { name: string }) => name === 'page')
+    expect(schema).toMatchObject({ type: 'integer', minimum: 1, maximum: mostPassedOver + 1 })
+    expect(description).toContain(String(mostPassedOver))
+  })
+})
+
+test('history, whose pages pass over nothing, has no such end', () => {
+  expect(ListMessages.parse({ page: '9'.repeat(15) }).page).toBe(999_999_999_999_999)
 })
 
 test('a person may be called __proto__ without reaching into anything', () => {

@@ -16,6 +16,7 @@ import type { ConversationStore } from '../src/conversations/conversation.store.
 import { type Conversation, type Decision, type Entry, numbered } from '../src/conversations/conversation.ts'
 import { keyOf } from '../src/conversations/keys.ts'
 import { assign, changeStatus, create } from '../src/conversations/lifecycle.ts'
+import { positionOf } from '../src/conversations/list.ts'
 import { say } from '../src/messages/message.ts'
 import { asha, later, meena, noon, rajesh, saying, vikram } from './people-of-tests.ts'
 import { mongoUrl, onEachDatabase } from './service.ts'
@@ -262,15 +263,21 @@ await onEachDatabase(({ name }) => {
       const desk = await store.list({ scope: { kind: 'desk', id: agent.id } }, 'activity', { limit: 500 })
       expect(ids(desk)).toEqual(expect.arrayContaining(ids(all)))
       expect(desk.every((it) => it.status === 'waiting' || it.assigned?.person.id === agent.id)).toBe(true)
-      const open = { scope: { kind: 'agent', id: agent.id } as const, status: 'open' as const }
-      expect(ids(await store.list(open, 'activity', { limit: 3, offset: 2 }))).toEqual(
-        newestFirst(all.filter(({ status }) => status === 'open')).slice(2, 5),
-      )
       expect(await store.list({ scope: { kind: 'desk', id: vikram.id }, assignedTo: agent.id }, 'activity', { limit: 50 })).toEqual([])
       expect((await store.count({ scope: { kind: 'all' }, assignedTo: agent.id })).closed).toBe(6)
       expect(
         (await store.list({ scope: { kind: 'all' }, assignedTo: null }, 'activity', { limit: 500 })).every((it) => it.assigned === null),
       ).toBe(true)
+    })
+
+    test.each(['activity', 'waitingSince'] as const)('know where the nth stands, by %s, over all statuses and in one', async (order) => {
+      const scope = { kind: 'agent', id: agent.id } as const
+      for (const filter of [{ scope }, { scope, status: 'open' as const }, { scope: { kind: 'desk', id: agent.id } as const }]) {
+        const whole = (await store.list(filter, order, { limit: 500 })).map((it) => positionOf(it, order))
+        const found = await Promise.all([1, 2, 5, whole.length].map((n) => store.nth(filter, order, n)))
+        expect(found).toEqual([whole[0], whole[1], whole[4], whole.at(-1)])
+        expect(await store.nth(filter, order, whole.length + 1)).toBeNull()
+      }
     })
 
     test('go on behind a position, and above an instant', async () => {

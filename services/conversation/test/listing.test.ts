@@ -75,6 +75,21 @@ await onEachDatabase((database) => {
     })
   })
 
+  test('pages by number are the list cut, in either order, and a far one is refused without a look at it', async () => {
+    for (const sort of ['activity', 'waitingSince']) {
+      const list = async (query: string) => (await service.as(admin)('GET', `/support/conversations?sort=${sort}&${query}`)).body.data
+      const pages = await Promise.all([1, 2, 3].map((page) => list(`limit=5&page=${page}`)))
+      expect(pages.flat()).toEqual(await list('limit=100'))
+    }
+    counts = 0
+    const far = await service.as(admin)('GET', '/support/conversations?limit=100&page=900000')
+    expect(far).toMatchObject({ status: 400, body: { code: 'VALIDATION_FAILED', details: [{ field: 'page' }] } })
+    expect(far.body.message).toContain('cursor')
+    expect(counts).toBe(0)
+    expect((await service.as(farmers[0]?.token ?? '')('GET', '/conversations?page=502')).status).toBe(400)
+    expect((await service.as(farmers[0]?.token ?? '')('GET', '/conversations?page=501')).body.data).toEqual([])
+  })
+
   test('a list of one status has that one’s total beside the counts of all, counted once', async () => {
     counts = 0
     const { body } = await service.as(admin)('GET', '/support/conversations?status=closed')

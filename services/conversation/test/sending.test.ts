@@ -156,7 +156,7 @@ await onEachDatabase((database) => {
         media: { _id: mediaId, type: 'image', name: 'leaf.jpg' },
       })
       expect(body.data.media.url).toMatch(/\/uploads\/chat\/[0-9a-f]{24}\/[^/]+\/leaf\.jpg$/)
-      expect(service.media.asked.at(-1)).toEqual({ ownerId: id, type: 'image', conversationId, messageId: body.data._id })
+      expect(service.media.asked.at(-1)).toEqual({ ownerId: id, type: 'image', conversationId, messageId: body.data._id, farmerId: id })
       const asked = service.media.asked.length
       expect((await ask('POST', '/messages', image(conversationId, { content: 'my leaf', clientMessageId: 'm1' }))).status).toBe(200)
       expect(service.media.asked).toHaveLength(asked)
@@ -179,6 +179,23 @@ await onEachDatabase((database) => {
       } finally {
         service.media.answer = before
       }
+    })
+
+    test('named into a closed conversation is kept where the message lands, in the name of the farmer', async () => {
+      const { id, ask, conversationId } = await farmer()
+      const before = service.media.answer
+      service.media.answer = () => ({ status: 503, body: { success: false, message: 'no', code: 'UNAVAILABLE', requestId: 'x' } })
+      const photo = image(conversationId, { clientMessageId: 'm2' })
+      expect((await ask('POST', '/messages', photo)).status).toBe(503)
+      service.media.answer = before
+      await change(conversationId, 'closed')
+      const landed = await ask('POST', '/messages', photo)
+      expect(landed.status).toBe(201)
+      const { _id: messageId, conversationId: current } = landed.body.data
+      expect(current).not.toBe(conversationId)
+      expect(service.media.asked.at(-1)).toEqual({ ownerId: id, type: 'image', conversationId: current, messageId, farmerId: id })
+      expect((await ask('POST', '/messages', photo)).body.data._id).toBe(messageId)
+      expect(await history(ask, current)).toHaveLength(1)
     })
 
     test('isn’t asked about for who may not write', async () => {

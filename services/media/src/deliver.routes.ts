@@ -2,6 +2,7 @@
 import { pipeline } from 'node:stream/promises'
 import { AppError } from '@fieldline/contracts/errors'
 import { IdParams } from '@fieldline/contracts/internal'
+import type { Person } from '@fieldline/contracts/people'
 import { ObjectNotFound, type ObjectStore, ObjectsUnavailable } from '@fieldline/objects/store'
 import type { Verifier } from '@fieldline/service/auth'
 import { bearerOf } from '@fieldline/service/bearer'
@@ -12,7 +13,7 @@ import { type Request, type Response, Router } from 'express'
 import parseRange from 'range-parser'
 import type { Conversations } from './conversations.ts'
 import type { MediaStore } from './media.store.ts'
-import { type Media, originalKey, thumbnailKey } from './media.ts'
+import { conversationsOf, type Media, originalKey, thumbnailKey } from './media.ts'
 
 export interface DeliverDeps {
   store: Pick<MediaStore, 'load'>
@@ -78,10 +79,15 @@ export function deliverRoutes({ store, objects, links, verifier, conversations, 
     const media = await store.load(id)
     if (media?.state !== 'stored') throw new AppError('MEDIA_NOT_FOUND', 'There is no such file')
     if (!person) return media
-    // Until a message uses it, it is its uploader's alone; then access follows the conversation.
-    const allowed = media.conversationId === null ? media.ownerId === person.id : await conversations.mayRead(media.conversationId, person)
-    if (!allowed) throw new AppError('FORBIDDEN', 'You may not read this file')
+    if (!(await mayRead(media, person))) throw new AppError('FORBIDDEN', 'You may not read this file')
     return media
+  }
+
+  /** Until a message uses it, it is its uploader's alone; then access follows the conversations it is used in. */
+  async function mayRead(media: Media, person: Person): Promise<boolean> {
+    if (media.conversationId === null) return media.ownerId === person.id
+    for (const conversationId of conversationsOf(media)) if (await conversations.mayRead(conversationId, person)) return true
+    return false
   }
 
   async function send(res: Response, key: string, range: { start: number; end: number } | null): Promise<void> {

@@ -5,7 +5,7 @@ import type { Clock } from '@fieldline/service/clock'
 import { parse } from '@fieldline/service/parse'
 import { type RequestHandler, Router } from 'express'
 import type { MediaStore } from './media.store.ts'
-import { checkReservable, type Media, reserved, summaryOf } from './media.ts'
+import { checkReservable, conversationsOf, type Media, reserved, summaryOf } from './media.ts'
 
 type Deps = { requireInternal: RequestHandler; store: Pick<MediaStore, 'load' | 'replace'>; clock: Clock }
 
@@ -26,7 +26,7 @@ async function reserve(store: Pick<MediaStore, 'load' | 'replace'>, id: string, 
   for (let tries = 0; tries < mostTries; tries += 1) {
     const media = await store.load(id)
     checkReservable(media, ask)
-    if (media.conversationId === ask.conversationId && media.messageIds.includes(ask.messageId)) return media
+    if (conversationsOf(media).includes(ask.conversationId) && media.messageIds.includes(ask.messageId)) return media
     const after = reserved(media, ask, clock.now())
     if (await store.replace(media, after)) return after
   }

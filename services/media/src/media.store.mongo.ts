@@ -12,11 +12,16 @@ const schema = new mongoose.Schema(
     ...{ ownerId: String, state: String, type: { type: String }, name: String, format: String, original: object },
     thumbnail: { type: object, default: null },
     ...{ width: Number, height: Number, createdAt: Date, usedAt: Date, conversationId: String },
-    ...{ messageIds: [String], attached: Boolean, announced: Boolean },
+    ...{ earlierConversationIds: [String], messageIds: [String], attached: Boolean, announced: Boolean },
   },
   { versionKey: false, collection: 'media' },
 )
-type Row = Omit<Media, 'id' | 'messageIds'> & { _id: string; messageIds: string[] }
+/** `earlierConversationIds`: none in rows of a former release. */
+type Row = Omit<Media, 'id' | 'messageIds' | 'earlierConversationIds'> & {
+  _id: string
+  messageIds: string[]
+  earlierConversationIds?: string[]
+}
 
 /** `prepare` makes the indexes; call it once connected. */
 export function mongoMediaStore(connection: Connection): MediaStore & { prepare(): Promise<void> } {
@@ -101,11 +106,11 @@ export function mongoMediaStore(connection: Connection): MediaStore & { prepare(
 
 /** What a rewrite sets. `announced` is written by its own method only, so that no rewrite takes it back. */
 function fieldsOf({ id: _id, announced: _announced, ...rest }: Media): Omit<Row, '_id' | 'announced'> {
-  return { ...rest, messageIds: [...rest.messageIds] }
+  return { ...rest, messageIds: [...rest.messageIds], earlierConversationIds: [...rest.earlierConversationIds] }
 }
 function rowOf(media: Media): Row {
   return { _id: media.id, ...fieldsOf(media), announced: media.announced }
 }
-function mediaOf({ _id, ...rest }: Row): Media {
-  return { id: _id, ...rest }
+function mediaOf({ _id, earlierConversationIds = [], ...rest }: Row): Media {
+  return { id: _id, earlierConversationIds, ...rest }
 }

@@ -13,9 +13,10 @@ const steps = [
   ) STRICT;
   CREATE INDEX media_expiring ON media (id) WHERE attached = 0;
   CREATE INDEX media_unannounced ON media (created_at) WHERE announced = 0;`,
+  "ALTER TABLE media ADD COLUMN earlier_conversation_ids TEXT NOT NULL DEFAULT '[]'",
 ]
 const columns =
-  'id, owner_id, state, type, name, format, size, etag, thumbnail_size, thumbnail_etag, width, height, created_at, used_at, conversation_id, message_ids, attached, announced'
+  'id, owner_id, state, type, name, format, size, etag, thumbnail_size, thumbnail_etag, width, height, created_at, used_at, conversation_id, earlier_conversation_ids, message_ids, attached, announced'
 const names = columns.split(', ')
 const insert = `INSERT INTO media (${columns}) VALUES (${names.map((name) => `:${name}`).join(', ')})`
 /** What a rewrite sets. `announced` is written by its own method only, so that no rewrite takes it back. */
@@ -116,7 +117,8 @@ function rowOf(media: Media) {
     ...{ size: media.original.size, etag: media.original.etag, width: media.width, height: media.height },
     ...{ thumbnail_size: media.thumbnail?.size ?? null, thumbnail_etag: media.thumbnail?.etag ?? null },
     ...{ created_at: media.createdAt.getTime(), used_at: media.usedAt.getTime(), conversation_id: media.conversationId },
-    ...{ message_ids: JSON.stringify(media.messageIds), attached: Number(media.attached), announced: Number(media.announced) },
+    ...{ earlier_conversation_ids: JSON.stringify(media.earlierConversationIds), message_ids: JSON.stringify(media.messageIds) },
+    ...{ attached: Number(media.attached), announced: Number(media.announced) },
   }
 }
 
@@ -133,7 +135,8 @@ function mediaOf(row: Record<string, unknown>): Media {
     ...{ id: known.id, ownerId: known.owner_id, state: known.state, type: known.type, name: known.name, format: known.format },
     ...{ original: { size: known.size, etag: known.etag }, thumbnail: size === null || etag === null ? null : { size, etag } },
     ...{ width: known.width, height: known.height, createdAt: new Date(known.created_at), usedAt: new Date(known.used_at) },
-    ...{ conversationId: known.conversation_id, messageIds: JSON.parse(known.message_ids) as string[] },
+    ...{ conversationId: known.conversation_id, earlierConversationIds: JSON.parse(known.earlier_conversation_ids) as string[] },
+    ...{ messageIds: JSON.parse(known.message_ids) as string[] },
     ...{ attached: known.attached === 1, announced: known.announced === 1 },
   }
 }

@@ -28,8 +28,10 @@ export interface Media {
   createdAt: Date
   /** When it was uploaded or last reserved: what is old by this is asked about and swept. */
   usedAt: Date
-  /** The one conversation it may be used in; null until it is reserved. */
+  /** The conversation it was first reserved in, or moved on to; null until it is reserved. */
   conversationId: string | null
+  /** Those it moved on from, newest first, at most `mostEarlier`: their readers may read it still. */
+  earlierConversationIds: readonly string[]
   /** Messages it was reserved for, at most `mostReservations`. */
   messageIds: readonly string[]
   /** A message uses it for certain: never swept. */
@@ -40,6 +42,8 @@ export interface Media {
 
 /** Beyond so many reservations of one file nobody counts any more: it stays. */
 export const mostReservations = 20
+/** And beyond so many conversations that it moved on from; the oldest is forgotten. */
+export const mostEarlier = 10
 
 export function originalKey(id: string): string {
   return `${id}/original`
@@ -52,7 +56,8 @@ export function thumbnailKey(id: string): string {
 export function begun(id: string, owner: string, name: string, type: MediaType, now: Date): Media {
   return {
     ...{ id, ownerId: owner, state: 'uploading', type, name, format: '', original: { size: 0, etag: '' }, thumbnail: null, width: null },
-    ...{ height: null, createdAt: now, usedAt: now, conversationId: null, messageIds: [], attached: false, announced: false },
+    ...{ height: null, createdAt: now, usedAt: now, conversationId: null, earlierConversationIds: [], messageIds: [] },
+    ...{ attached: false, announced: false },
   }
 }
 
@@ -65,9 +70,15 @@ export function summaryOf(media: Media): MediaSummary {
   })
 }
 
+/** The conversations it is used in, as far as anybody knows. */
+export function conversationsOf({ conversationId, earlierConversationIds }: Media): string[] {
+  return conversationId === null ? [] : [conversationId, ...earlierConversationIds]
+}
+
 /**
- * May this message use the file? It may where nobody has reserved it, in the conversation it is reserved in, or when the message that alone
- * reserved it landed elsewhere than `from`. @throws AppError MEDIA_NOT_FOUND (also somebody else's), VALIDATION_FAILED, MEDIA_IN_USE
+ * May this message use the file? It may where nobody has reserved it, in a conversation it is reserved in, and in any other of its owner's own:
+ * what a farmer sends into a closed one lands in the next (spec 3), while an agent's file never gets from one farmer to another.
+ * @throws AppError MEDIA_NOT_FOUND (also somebody else's), VALIDATION_FAILED, MEDIA_IN_USE
  */
 export function checkReservable(media: Media | null, ask: ReserveMedia): asserts media is Media {
   if (media?.state !== 'stored' || media.ownerId !== ask.ownerId) throw new AppError('MEDIA_NOT_FOUND', 'There is no such file of yours')
@@ -75,20 +86,23 @@ export function checkReservable(media: Media | null, ask: ReserveMedia): asserts
     const message = `The file is ${media.type}, not ${ask.type}`
     throw new AppError('VALIDATION_FAILED', message, { details: [{ field: 'messageType', message }] })
   }
-  if (media.conversationId === null || media.conversationId === ask.conversationId) return
-  const movable = ask.from === media.conversationId && media.messageIds.length === 1 && media.messageIds[0] === ask.messageId
-  if (!movable) throw new AppError('MEDIA_IN_USE', 'The file is used in another conversation; upload it again')
+  const used = conversationsOf(media)
+  if (used.length === 0 || used.includes(ask.conversationId) || ask.farmerId === ask.ownerId) return
+  throw new AppError('MEDIA_IN_USE', 'The file is used in another conversation; upload it again')
 }
 
 /** The file with that reservation in it. */
 export function reserved(media: Media, ask: ReserveMedia, now: Date): Media {
   const known = media.messageIds.includes(ask.messageId)
   const full = !known && media.messageIds.length >= mostReservations
+  const used = conversationsOf(media)
+  const [conversationId = ask.conversationId, ...earlier] = used.includes(ask.conversationId) ? used : [ask.conversationId, ...used]
   return {
     ...media,
-    conversationId: ask.conversationId,
+    conversationId,
+    earlierConversationIds: earlier.slice(0, mostEarlier),
     messageIds: known || full ? media.messageIds : [...media.messageIds, ask.messageId],
-    attached: media.attached || full,
+    attached: media.attached || full || earlier.length > mostEarlier,
     usedAt: now,
   }
 }

@@ -6,7 +6,7 @@ import type { Logger } from '@fieldline/service/logger'
 import type { Announce } from './announce.ts'
 import type { Conversations } from './conversations.ts'
 import type { MediaStore } from './media.store.ts'
-import { type Media, originalKey, thumbnailKey } from './media.ts'
+import { conversationsOf, type Media, originalKey, thumbnailKey } from './media.ts'
 import type { Spool } from './spool.ts'
 
 export interface SweepDeps {
@@ -81,7 +81,9 @@ export function createSweeper(deps: SweepDeps): Sweeper {
   /** Which of these files a message uses after all: they are marked, so that nobody asks again. While conversation does not answer, all that are reserved count as used. */
   async function attached(rows: readonly Media[]): Promise<Set<string>> {
     const asked = rows.filter((row) => row.state === 'stored' && row.messageIds.length > 0)
-    const messages = asked.flatMap((row) => row.messageIds.map((messageId) => ({ messageId, conversationId: row.conversationId ?? '' })))
+    const messages = asked.flatMap((row) =>
+      conversationsOf(row).flatMap((conversationId) => row.messageIds.map((messageId) => ({ messageId, conversationId }))),
+    )
     const committed = new Set<string>()
     try {
       for (let at = 0; at < messages.length; at += 500) {

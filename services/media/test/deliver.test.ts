@@ -157,6 +157,14 @@ describe('who gets it', () => {
     expect([seen.status, seen.headers['cache-control'], seen.headers.vary]).toEqual([200, 'private, no-cache', 'Authorization'])
     expect(seen.body.equals(content)).toBe(true)
     expect((await fetched(stale, bearer(asha))).status).toBe(403)
+
+    const next = newId()
+    const again = { ownerId: 'rajesh', farmerId: 'rajesh', type: 'video', conversationId: next, messageId: newId() }
+    expect((await service.internal.post(`/internal/media/${media._id}/reserve`, again)).status).toBe(200)
+    service.conversation.readers.add(`${next} asha`)
+    expect((await fetched(stale, bearer(asha))).status).toBe(200)
+    expect((await fetched(stale, bearer(meena))).status).toBe(200)
+    expect((await fetched(stale, bearer(sunita))).status).toBe(403)
     service.conversation.down = true
     expect((await fetched(stale, bearer(meena))).status).toBe(503)
     expect((await fetched(url)).status).toBe(200)

@@ -1,5 +1,6 @@
 // Reserving: a file is its owner's, in one conversation, for as many messages there as wanted; and what nobody uses is swept.
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { newId } from '@fieldline/service/ids'
 import { openSqlite } from '@fieldline/service/sqlite'
 import { admin, rajesh, tokenFor } from '@fieldline/testing/factories'
@@ -7,7 +8,7 @@ import { api } from '@fieldline/testing/http'
 import { eventually } from '@fieldline/testing/until'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { sqliteMediaStore } from '../src/media.store.sqlite.ts'
-import { begun } from '../src/media.ts'
+import { begun, mostEarlier } from '../src/media.ts'
 import * as files from './files.ts'
 import { rowsOf, startService, type TestService, upload } from './service.ts'
 
@@ -17,6 +18,13 @@ const uploaded = async (service: TestService): Promise<string> =>
 function reserve(service: TestService, id: string, more: Record<string, unknown> = {}) {
   const ask = { ownerId: 'rajesh', type: 'image', conversationId: newId(), messageId: newId(), ...more }
   return service.internal.post(`/internal/media/${id}/reserve`, ask)
+}
+
+function rowOf({ folder }: TestService, id: string) {
+  const db = new DatabaseSync(join(folder, 'media.db'), { readOnly: true, timeout: 5_000 })
+  const row = db.prepare('SELECT conversation_id AS one, earlier_conversation_ids AS earlier, attached FROM media WHERE id = ?').get(id)
+  db.close()
+  return { conversations: [row?.one, ...JSON.parse(String(row?.earlier))] as string[], attached: row?.attached === 1 }
 }
 
 describe('reserve', () => {
@@ -61,14 +69,42 @@ describe('reserve', () => {
     expect(answers.map((one) => one.status).sort()).toEqual([200, ...Array.from({ length: 11 }, () => 409)])
   })
 
-  test('a message that landed elsewhere takes its reservation along, and only its own', async () => {
-    const id = await uploaded(service)
-    const [from, to, messageId] = [newId(), newId(), newId()]
-    await reserve(service, id, { conversationId: from, messageId })
-    expect((await reserve(service, id, { conversationId: to, messageId: newId(), from })).status).toBe(409)
-    expect((await reserve(service, id, { conversationId: to, messageId, from })).status).toBe(200)
-    expect((await reserve(service, id, { conversationId: to, messageId, from })).status).toBe(200)
-    expect((await reserve(service, id, { conversationId: from, messageId })).status).toBe(409)
+  describe('a farmer’s file', () => {
+    const own = { farmerId: 'rajesh' }
+
+    test('goes along into their next conversation, whether a message of the one before used it, never came about or tries still', async () => {
+      const id = await uploaded(service)
+      const [closed, next, messageId] = [newId(), newId(), newId()]
+      const at = async (conversationId: string, message = newId()) =>
+        (await reserve(service, id, { ...own, conversationId, messageId: message })).status
+      expect([await at(closed), await at(closed, messageId)]).toEqual([200, 200])
+      expect([await at(next, messageId), await at(next), await at(closed), await at(newId())]).toEqual([200, 200, 200, 200])
+    })
+
+    test('asked for by two of their conversations at once is in both', async () => {
+      const id = await uploaded(service)
+      const asked = [newId(), newId()]
+      const answers = await Promise.all(asked.map((conversationId) => reserve(service, id, { ...own, conversationId })))
+      expect(answers.map(({ status }) => status)).toEqual([200, 200])
+      expect(rowOf(service, id).conversations.toSorted()).toEqual(asked.toSorted())
+    })
+
+    test('goes into no conversation of somebody else’s, and nobody else’s into the farmer’s', async () => {
+      const id = await uploaded(service)
+      await reserve(service, id, own)
+      expect((await reserve(service, id, { farmerId: 'sunita' })).body.code).toBe('MEDIA_IN_USE')
+      expect((await reserve(service, id, { ownerId: 'sunita', farmerId: 'sunita' })).body.code).toBe('MEDIA_NOT_FOUND')
+      expect((await reserve(service, id, { ownerId: 'sunita', farmerId: 'rajesh' })).body.code).toBe('MEDIA_NOT_FOUND')
+    })
+
+    test('remembers so many conversations, and one that has more is never swept', async () => {
+      const id = await uploaded(service)
+      const all = Array.from({ length: mostEarlier + 2 }, () => newId())
+      for (const conversationId of all.slice(0, -1)) await reserve(service, id, { ...own, conversationId })
+      expect(rowOf(service, id)).toEqual({ conversations: all.slice(0, -1).toReversed(), attached: false })
+      await reserve(service, id, { ...own, conversationId: all.at(-1) })
+      expect(rowOf(service, id)).toEqual({ conversations: all.slice(1).toReversed(), attached: true })
+    })
   })
 
   test('people are refused at the inner door', async () => {
@@ -89,9 +125,9 @@ describe('sweep', () => {
   test('what no message uses goes, what one uses stays, and conversation is asked once', async () => {
     const [unused, reserved, used] = [await uploaded(service), await uploaded(service), await uploaded(service)]
     await reserve(service, reserved)
-    const messageId = newId()
-    await reserve(service, used, { messageId })
-    service.conversation.committed.add(messageId)
+    const message = { conversationId: newId(), messageId: newId() }
+    await reserve(service, used, message)
+    service.conversation.committed.add(`${message.conversationId} ${message.messageId}`)
     await eventually(() => service.app.sweeper.sweep().then((swept) => swept.rows === 2 && swept.kept === 1))
     expect(rowsOf(service).map((row) => row.id)).toEqual([used])
     expect(await service.keys()).toEqual([`${used}/original`, `${used}/thumbnail`])
@@ -99,6 +135,16 @@ describe('sweep', () => {
     service.conversation.committed.clear()
     expect(await service.app.sweeper.sweep()).toMatchObject({ rows: 0, kept: 0 })
     expect(rowsOf(service).map((row) => row.id)).toEqual([used])
+  })
+
+  test('a file that moved on stays for a message of the conversation before, though none of the next came about', async () => {
+    const id = await uploaded(service)
+    const [closed, next, used] = [newId(), newId(), newId()]
+    await reserve(service, id, { farmerId: 'rajesh', conversationId: closed, messageId: used })
+    await reserve(service, id, { farmerId: 'rajesh', conversationId: next })
+    service.conversation.committed.add(`${closed} ${used}`)
+    await eventually(async () => (await service.app.sweeper.sweep()).kept === 1)
+    expect(rowsOf(service).map((row) => row.id)).toContain(id)
   })
 
   test('while conversation does not answer, what was reserved stays and the rest goes on', async () => {

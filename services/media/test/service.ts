@@ -27,6 +27,7 @@ export interface ConversationStub {
   url: string
   /** `<conversation> <person>`. */
   readers: Set<string>
+  /** `<conversation> <message>`. */
   committed: Set<string>
   down: boolean
   close(): Promise<void>
@@ -47,8 +48,11 @@ export async function conversationStub(): Promise<ConversationStub> {
     }
     const chunks: Buffer[] = []
     for await (const chunk of req) chunks.push(chunk as Buffer)
-    const asked = JSON.parse(Buffer.concat(chunks).toString()) as { messages: { messageId: string }[] }
-    answer(200, { messageIds: asked.messages.map((one) => one.messageId).filter((id) => stub.committed.has(id)) })
+    const asked = JSON.parse(Buffer.concat(chunks).toString()) as {
+      messages: { messageId: string; conversationId: string }[]
+    }
+    const found = asked.messages.filter(({ conversationId, messageId }) => stub.committed.has(`${conversationId} ${messageId}`))
+    answer(200, { messageIds: found.map(({ messageId }) => messageId) })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const stub: ConversationStub = {

@@ -47,6 +47,18 @@ export function mediaStoreContract(name: string, open: () => Promise<{ store: Me
       expect(await store.load(sound.id)).toEqual(sound)
     })
 
+    test('it keeps which conversations it is used in, the last one first', async () => {
+      const media = await stored()
+      const [closed, next] = [ask(), ask()]
+      const moved = reserved(reserved(media, closed, noon), next, later(1))
+      expect(await store.replace(media, moved)).toBe(true)
+      expect(await store.load(media.id)).toMatchObject({
+        conversationId: next.conversationId,
+        earlierConversationIds: [closed.conversationId],
+        messageIds: [closed.messageId, next.messageId],
+      })
+    })
+
     test('an upload is finished as a whole, unless the sweep has taken a part of it', async () => {
       const rows = [row(), row()]
       await store.begin(rows)
@@ -69,6 +81,7 @@ export function mediaStoreContract(name: string, open: () => Promise<{ store: Me
 
     test.each([
       ['reserved', (media: Media) => reserved(media, ask(), noon)],
+      ['moved on', (media: Media) => reserved(reserved(media, ask(), noon), ask(), noon)],
       ['attached', (media: Media) => ({ ...media, attached: true })],
       ['used later', (media: Media) => ({ ...media, usedAt: later(1) })],
       ['marked', (media: Media) => ({ ...media, state: 'deleting' as const })],

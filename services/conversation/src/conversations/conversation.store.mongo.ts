@@ -24,7 +24,7 @@ import type { Conversation, Entry } from './conversation.ts'
 import { gathered } from './gathered.ts'
 import { keysOf } from './keys.ts'
 import { createLargeCounts } from './large-counts.ts'
-import { merged, notWaiting, type Part, partsOf } from './list.ts'
+import { merged, notWaiting, type Part, partsOf, sorted } from './list.ts'
 
 /** @param outboxLimit events that may wait in one conversation's outbox. Uses the connection's own concerns (majority, primary). */
 export function mongoConversations(connection: Connection, { outboxLimit }: { outboxLimit: number }): ConversationStore {
@@ -220,12 +220,26 @@ export function mongoConversations(connection: Connection, { outboxLimit }: { ou
       }
     },
 
-    async list(filter, order, { limit, offset = 0, after, above }) {
-      const sort: mongo.Sort = order === 'activity' ? { activityAt: -1, _id: -1 } : { waitingKey: 1, _id: 1 }
+    async list(filter, order, { limit, after, above }) {
       const parts = partsOf(filter).map((part) =>
-        find({ ...partFilter(part), ...behind(order, after), ...newerThan(above) }, sort, offset + limit),
+        find({ ...partFilter(part), ...behind(order, after), ...newerThan(above) }, sorting[order], limit),
       )
-      return merged(await Promise.all(parts), order, offset, limit)
+      return merged(await Promise.all(parts), order, limit)
+    },
+
+    async nth(filter, order, n) {
+      const key = order === 'activity' ? 'activityAt' : 'waitingKey'
+      const parts = partsOf(filter).map(async (part) => {
+        const found = await inConversations((all) =>
+          all
+            .find(partFilter(part), { projection: { [key]: 1 } })
+            .sort(sorting[order])
+            .limit(n)
+            .toArray(),
+        )
+        return found.map((document): ListPosition => ({ key: document[key], id: document._id }))
+      })
+      return sorted(await Promise.all(parts), order)[n - 1] ?? null
     },
 
     async count(filter) {
@@ -350,6 +364,8 @@ function partFilter({ farmerId, assignedId, status, queued }: Part): mongo.Filte
     ...(queued ? { waitingKey: { $lt: notWaiting } } : {}),
   }
 }
+
+const sorting: Readonly<Record<ListOrder, mongo.Sort>> = { activity: { activityAt: -1, _id: -1 }, waitingSince: { waitingKey: 1, _id: 1 } }
 
 function behind(order: ListOrder, after: ListPosition | undefined): mongo.Filter<ConversationDocument> {
   if (!after) return {}

@@ -7,7 +7,7 @@ import type { ConversationStore, ListOrder, ListPosition } from './conversation.
 import { steps } from './conversation.tables.sqlite.ts'
 import { type Conversation, type Entry, sideOf } from './conversation.ts'
 import { keysOf } from './keys.ts'
-import { merged, notWaiting, type Part, partsOf } from './list.ts'
+import { merged, notWaiting, type Part, partsOf, sorted } from './list.ts'
 
 const keyLifeMs = 30 * 86_400_000
 /** One in so many commits takes old keys away. */
@@ -185,15 +185,24 @@ export function sqliteConversations(database: DatabaseSync, { outboxLimit }: { o
       return run(sql, to, from, farmerId, from) === 1
     },
 
-    async list(filter, order, { limit, offset = 0, after, above }) {
+    async list(filter, order, { limit, after, above }) {
       const parts = partsOf(filter).map((part) => {
         const { where, values } = partWhere(part)
         const next = above === undefined ? behind(order, after) : { where: ' AND activity_at > ?', values: [above] }
-        const sort = order === 'activity' ? 'activity_at DESC, id DESC' : 'waiting_key, id'
-        const sql = `SELECT state FROM conversations WHERE ${where}${next.where} ORDER BY ${sort} LIMIT ?`
-        return conversations(all(sql, ...values, ...next.values, offset + limit))
+        const sql = `SELECT state FROM conversations WHERE ${where}${next.where} ORDER BY ${sorting[order]} LIMIT ?`
+        return conversations(all(sql, ...values, ...next.values, limit))
       })
-      return merged(parts, order, offset, limit)
+      return merged(parts, order, limit)
+    },
+
+    async nth(filter, order, n) {
+      const key = order === 'activity' ? 'activity_at' : 'waiting_key'
+      const parts = partsOf(filter).map((part) => {
+        const { where, values } = partWhere(part)
+        const found = all(`SELECT ${key} AS key, id FROM conversations WHERE ${where} ORDER BY ${sorting[order]} LIMIT ?`, ...values, n)
+        return found.map((row): ListPosition => ({ key: String(row.key), id: String(row.id) }))
+      })
+      return sorted(parts, order)[n - 1] ?? null
     },
 
     async count(filter) {
@@ -254,6 +263,8 @@ function partWhere({ farmerId, assignedId, status, queued }: Part): { where: str
   if (queued) clauses.push(['waiting_key < ?', [notWaiting]])
   return { where: clauses.map(([text]) => text).join(' AND '), values: clauses.flatMap(([, values]) => values) }
 }
+
+const sorting: Readonly<Record<ListOrder, string>> = { activity: 'activity_at DESC, id DESC', waitingSince: 'waiting_key, id' }
 
 function behind(order: ListOrder, after: ListPosition | undefined): { where: string; values: SQLInputValue[] } {
   if (!after) return { where: '', values: [] }

@@ -34,9 +34,7 @@ export interface ListFilter {
 export type ListOrder = 'activity' | 'waitingSince'
 export interface ListPage {
   readonly limit: number
-  /** Either a number of items to pass over … */
-  readonly offset?: number | undefined
-  /** … or the position behind which to go on. */
+  /** The position behind which to go on. */
   readonly after?: ListPosition | undefined
   /** By activity: only what had some after this instant. */
   readonly above?: Instant | undefined
@@ -89,6 +87,8 @@ export interface ConversationStore {
 
   // Lists. Their conversations come without the outbox.
   list(filter: ListFilter, order: ListOrder, page: ListPage): Promise<Conversation[]>
+  /** Where the nth of a list stands, from 1; null where the list ends before it. It costs a look at the positions of all before it, so `n` needs a bound. */
+  nth(filter: ListFilter, order: ListOrder, n: number): Promise<ListPosition | null>
   count(filter: ListFilter): Promise<Record<Status, number>>
   heads(ids: readonly ConversationId[]): Promise<{ conversationId: ConversationId; eventNo: number; lastSeq: number }[]>
   /** Every conversation by id, after `after`. */

@@ -37,11 +37,17 @@ export function sortKey({ activityAt, waitingSince }: Conversation, order: ListO
   return order === 'activity' ? activityAt : (waitingSince ?? notWaiting)
 }
 
-/** Parts, each sorted, as one page. */
-export function merged(parts: readonly (readonly Conversation[])[], order: ListOrder, offset: number, limit: number): Conversation[] {
+/** The positions of parts as those of the whole list. */
+export function sorted<Positioned extends ListPosition>(parts: readonly (readonly Positioned[])[], order: ListOrder): Positioned[] {
   const sign = order === 'activity' ? -1 : 1
   const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
-  const all = parts.flat().map((conversation) => ({ conversation, key: sortKey(conversation, order) }))
-  all.sort((a, b) => sign * (compare(a.key, b.key) || compare(a.conversation.id, b.conversation.id)))
-  return all.slice(offset, offset + limit).map(({ conversation }) => conversation)
+  return parts.flat().sort((a, b) => sign * (compare(a.key, b.key) || compare(a.id, b.id)))
+}
+
+/** Parts, each sorted, as one page. */
+export function merged(parts: readonly (readonly Conversation[])[], order: ListOrder, limit: number): Conversation[] {
+  const placed = parts.map((part) => part.map((conversation) => ({ conversation, ...positionOf(conversation, order) })))
+  return sorted(placed, order)
+    .slice(0, limit)
+    .map(({ conversation }) => conversation)
 }

@@ -16,7 +16,7 @@ export interface Page {
   readonly next: string | null
 }
 
-type Listed = Pick<ConversationStore, 'list' | 'messages'>
+type Listed = Pick<ConversationStore, 'list' | 'nth' | 'messages'>
 interface Placed {
   readonly conversation: Conversation
   readonly position: ListPosition
@@ -37,7 +37,10 @@ export async function listPage(
   if (cursor !== undefined) return pageAfter(readCursor(cursor, order))
   const offset = (page - 1) * limit
   if (offset >= total) return { conversations: [], next: null }
-  const found = (await store.list(filter, order, { limit: limit + 1, offset })).map((conversation) => ({
+  const before = offset === 0 ? undefined : await store.nth(filter, order, offset)
+  // Shorter than its total said.
+  if (before === null) return { conversations: [], next: null }
+  const found = (await store.list(filter, order, { limit: limit + 1, after: before })).map((conversation) => ({
     conversation,
     position: positionOf(conversation, order),
   }))

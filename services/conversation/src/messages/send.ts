@@ -1,7 +1,7 @@
 // Sending a message: once per key, to the conversation that was named or to the one that took its place (spec 2 and 4).
 import { AppError } from '@fieldline/contracts/errors'
 import type { MessageCreated } from '@fieldline/contracts/events'
-import type { ConversationId, MessageId } from '@fieldline/contracts/ids'
+import type { ConversationId, MessageId, PersonId } from '@fieldline/contracts/ids'
 import type { MediaSummary } from '@fieldline/contracts/media'
 import type { Message, SendMessage } from '@fieldline/contracts/messages'
 import type { Person } from '@fieldline/contracts/people'
@@ -29,8 +29,8 @@ export interface MediaReservation {
   type: 'image' | 'audio' | 'video'
   conversationId: ConversationId
   messageId: MessageId
-  /** Where this very message had reserved it before it landed elsewhere. */
-  from?: ConversationId | undefined
+  /** Whose conversation it is: a farmer's file goes along to where the message lands. */
+  farmerId: PersonId
 }
 
 export interface SendDeps {
@@ -77,8 +77,9 @@ export function createSend({ store, commands, current, assignment, reserveMedia 
           type: command.messageType,
           conversationId: target.id,
           messageId,
+          farmerId: target.farmer.id,
         }
-        reserved = { media: await reserveMedia({ ...reservation, from: reserved?.at }), at: target.id }
+        reserved = { media: await reserveMedia(reservation), at: target.id }
       }
       const sent = await saidAt(target.id, reserved?.media ?? null)
       if (sent) return sent

@@ -1,6 +1,7 @@
 // The contract test: drives every operation of the OpenAPI document with generated input, valid and invalid, and judges every answer by the document.
 import { openApiDocument } from '@fieldline/contracts/openapi'
 import { type Operation, operations } from '@fieldline/contracts/openapi-operations'
+import { mostPassedOver } from '@fieldline/contracts/pages'
 import fc from 'fast-check'
 import { fitting, type Known, resolved, type Schema, unfitting } from './arbitraries.ts'
 import { type Call, Caller, type Fault, type Question, type Target } from './caller.ts'
@@ -82,7 +83,7 @@ class Asked {
     return { token, params: this.#params, ...(this.#body ? { json: this.#example() } : {}) }
   }
 
-  /** Values that name something must name what exists; a cursor must come from the API. */
+  /** Values that name something must name what exists; a cursor must come from the API; a page lies in reach at any limit. */
   #known(): Known {
     const { conversationId, mediaId, agentId } = this.#world
     const day = fc.integer({ min: 1, max: 28 }).map((date) => `2026-01-${String(date).padStart(2, '0')}`)
@@ -95,6 +96,7 @@ class Asked {
       from: day,
       to: day.map((date) => date.replace('-01-', '-02-')),
       tz: fc.constantFrom('UTC', 'Asia/Kolkata'),
+      page: fc.integer({ min: 1, max: mostPassedOver / 100 }),
       agentId: fc.constant(agentId),
       'Idempotency-Key': fc.stringMatching(/^[\x21-\x7e]{8,40}$/),
       clientMessageId: fc.stringMatching(/^[\x21-\x7e]{8,40}$/),
@@ -148,6 +150,7 @@ class Asked {
     for (const { name, schema } of this.#parameters('query')) {
       const { type, enum: values } = resolved(schema)
       const wrong = values ? ['none-of-these'] : type === 'integer' ? ['x', '-1', '1.5', '1e3', '0x10'] : []
+      if (schema.maximum !== undefined) wrong.push(String(schema.maximum + 1))
       // A limit above the maximum is clamped, whatever its length; a number that none can have is refused elsewhere.
       if (type === 'integer')
         await this.#ask(`${name} of 30 digits`, { ...this.#plain, query: [[name, '9'.repeat(30)]] }, [name === 'limit' ? 200 : 400])
