@@ -107,7 +107,7 @@ function describe(operation: Operation): ZodOpenApiOperationObject {
       ? { requestParams: { ...(params ? { path: params } : {}), ...(query ? { query } : {}), ...(headers ? { header: headers } : {}) } }
       : {}),
     ...(body ? { requestBody: { required: body.required, content: { [body.type ?? 'application/json']: bodyOf(body) } } } : {}),
-    responses: { ...responses, ...errorResponses([...anywhere, ...(body ? withBody : []), ...errors]) },
+    responses: { ...responses, ...errorResponses([...anywhere, ...(operation.method === 'get' ? [] : withBody), ...errors]) },
   }
 }
 

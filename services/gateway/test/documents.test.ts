@@ -58,6 +58,19 @@ test('every call of the API stands in the document, with its refusals', () => {
   }
 })
 
+test('every call that a body may come with says that it may be too large, or of another type', () => {
+  const { paths } = openApiDocument() as Document
+  const told = Object.entries(paths).flatMap(([path, { get: _get, ...ofPath }]) =>
+    Object.entries(ofPath).map(([method, { responses }]) => ({
+      path,
+      method,
+      told: ['413', '415'].filter((status) => status in responses),
+    })),
+  )
+  expect(told.length).toBeGreaterThan(5)
+  for (const one of told) expect(one).toEqual({ ...one, told: ['413', '415'] })
+})
+
 test('every socket event of the contracts stands in the AsyncAPI document, in its direction', () => {
   const document = asyncApiDocument() as { operations: Record<string, { action: string; messages: { $ref: string }[] }> }
   const named = (action: string) =>

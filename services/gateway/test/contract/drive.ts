@@ -41,6 +41,7 @@ export async function driveContract({ baseUrl, tokens, runs = 10, seed = Date.no
       await asked.wrongRoles()
       await asked.wrongPaths()
       await asked.wrongQueries()
+      await asked.unreadableBodies()
       await asked.wrongBodies()
     }
     await wrongUploads(caller)
@@ -168,19 +169,23 @@ class Asked {
     }
   }
 
+  /** Also where none is needed. */
+  async unreadableBodies(): Promise<void> {
+    if (this.#operation.method === 'get' || this.#operation.body?.type) return
+    const unread = { ...this.#plain, json: undefined }
+    for (const text of ['{', 'undefined', '{"a":}', '\u0000'])
+      await this.#ask(`the body is ${JSON.stringify(text)}`, { ...unread, raw: { type: 'application/json', text } }, [400])
+    await this.#ask('the body is XML', { ...unread, raw: { type: 'text/xml', text: '<a/>' } }, [415])
+    await this.#ask('the body is 1 MB', { ...unread, json: { ...this.#example(), filler: 'x'.repeat(1_100_000) } }, [413])
+  }
+
   async wrongBodies(): Promise<void> {
     const schema = this.#body
     if (!schema) return
-    for (const raw of ['{', '', 'undefined', '{"a":}', '\u0000']) {
-      await this.#ask(
-        `the body is ${JSON.stringify(raw)}`,
-        { ...this.#plain, json: undefined, raw: { type: 'application/json', text: raw } },
-        [400],
-      )
-    }
-    await this.#ask('the body is XML', { ...this.#plain, json: undefined, raw: { type: 'text/xml', text: '<a/>' } }, [415])
-    await this.#ask('the body is 1 MB', { ...this.#plain, json: { ...this.#example(), filler: 'x'.repeat(1_100_000) } }, [413])
-    for (const whole of [null, [], 'text', 7, true])
+    const nothing = this.#operation.body?.required ? [400] : [200]
+    await this.#ask('the body is empty', { ...this.#plain, json: undefined, raw: { type: 'application/json', text: '' } }, nothing)
+    await this.#ask('the body is null', { ...this.#plain, json: null }, nothing)
+    for (const whole of [[], 'text', 7, true])
       await this.#ask(`the body is ${JSON.stringify(whole)}`, { ...this.#plain, json: whole }, [400])
     for (const key of ['__proto__', 'constructor', '$where', 'a.b']) {
       const text = JSON.stringify(this.#example()).replace(/^\{/, `{${JSON.stringify(key)}:{"x":1},`)
@@ -218,8 +223,8 @@ class Asked {
   /** The operation's first example, about what exists. */
   #example(): Record<string, unknown> {
     const [example] = Object.values(this.#operation.body?.examples ?? {})
-    const { conversationId, agentId } = this.#world
-    const named = { conversationId, supportId: agentId } as const
+    const { conversationId, messageId, agentId } = this.#world
+    const named = { conversationId, messageId, supportId: agentId } as const
     const own = Object.entries((example ?? {}) as Record<string, unknown>)
     return Object.fromEntries(own.map(([name, value]) => [name, name in named ? named[name as keyof typeof named] : value]))
   }
