@@ -124,7 +124,7 @@ export function asyncApiDocument(serverUrl = developmentUrl): object {
       title: 'Fieldline events',
       version: apiVersion,
       description:
-        'Socket.IO events between clients and the gateway, and domain events between services. An acknowledgement callback is optional; on failure `error` comes as well.',
+        'Socket.IO events between clients and the gateway, and domain events between services. An acknowledgement callback is optional; on failure `error` comes as well. An optional field may as well be `null`, or `""` where it is text.',
     },
     defaultContentType: 'application/json',
     servers: {

@@ -53,7 +53,8 @@ curl -s $API/messages/$ID -H "Authorization: Bearer $FARMER"
 \`\`\`
 
 A success is \`{ message, data[, pagination] }\`, a failure \`{ success: false, message, code, requestId[, details] }\`. Unknown fields are
-ignored; keys with \`$\` or \`.\`, \`__proto__\`, \`constructor\` and \`prototype\` are refused. Real-time events are in \`/asyncapi.json\`.`
+ignored; an optional field may as well be \`null\`, or \`""\` where it is text, and a blank query parameter is an absent one. Keys with \`$\`
+or \`.\`, \`__proto__\`, \`constructor\` and \`prototype\` are refused. Real-time events are in \`/asyncapi.json\`.`
 
 /** @param serverUrl where clients reach the gateway (`PUBLIC_URL`) */
 export function openApiDocument(serverUrl = developmentUrl): object {
@@ -138,6 +139,7 @@ const said = new Map<z.ZodType, Loose>([
   [MediaId, { examples: [ids.media] }],
   [PersonId, { examples: [ids.agent] }],
   [seqField, wholeNumber(0)],
+  [Reassign.out.shape.force, { default: false }],
 ])
 
 /** Changes what was generated, in place. */
@@ -154,7 +156,7 @@ export function refine(schema: object, from: unknown): void {
   if (from instanceof z.ZodFile) Object.assign(json, { type: 'string', contentMediaType: 'application/octet-stream' })
   if (from === textMessage) {
     json.required = ['conversationId', 'content']
-    Object.assign((json.properties as Record<string, Loose>).messageType ?? {}, { default: 'text' })
+    Object.assign(json.properties as Loose, { messageType: { type: ['string', 'null'], enum: ['text', '', null], default: 'text' } })
   }
   if (from === SendMessage.out) {
     json.anyOf = json.oneOf

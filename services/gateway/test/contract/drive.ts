@@ -2,7 +2,7 @@
 import { openApiDocument } from '@fieldline/contracts/openapi'
 import { type Operation, operations } from '@fieldline/contracts/openapi-operations'
 import fc from 'fast-check'
-import { fitting, type Known, resolved, type Schema, unfitting } from './arbitraries.ts'
+import { fitting, type Known, resolved, type Schema, takenForAbsent, unfitting } from './arbitraries.ts'
 import { type Call, Caller, type Fault, type Question, type Target } from './caller.ts'
 import { formOf, image, operationOf, play, type World } from './scenario.ts'
 
@@ -43,6 +43,7 @@ export async function driveContract({ baseUrl, tokens, runs = 10, seed = Date.no
       await asked.wrongQueries()
       await asked.unreadableBodies()
       await asked.wrongBodies()
+      await asked.absentFields()
     }
     await wrongUploads(caller)
     return { seed, calls: caller.calls.length, seen: statuses(caller.calls), faults: caller.faults }
@@ -200,7 +201,6 @@ class Asked {
       // The one name hides the other.
       if (name === 'assignedSupportId') delete example.supportId
       for (const wrong of unfitting(field)) {
-        if (wrong === null && !shape.required?.includes(name)) continue
         const what = `${name} is ${JSON.stringify(wrong)?.slice(0, 60)}`
         await this.#ask(what, { ...this.#plain, json: { ...example, [name]: wrong } }, [400])
       }
@@ -208,6 +208,21 @@ class Asked {
     for (const name of shape.required ?? []) {
       const { [name]: _left, ...rest } = this.#example()
       await this.#ask(`without ${name}`, { ...this.#plain, json: rest }, [400])
+    }
+  }
+
+  /** A field that may be left out may as well be `null`; the document says which, and all of them are. */
+  async absentFields(): Promise<void> {
+    const { properties = {}, required = [] } = firstObject(this.#body ?? {})
+    for (const [name, field] of Object.entries(properties).filter(([name]) => !required.includes(name))) {
+      const absent = takenForAbsent(field)
+      if (!absent.includes(null)) this.#fault(`${name} is null`, 'the document does not let an optional field be null', this.#plain)
+      for (const value of absent) {
+        const what = `${name} is ${JSON.stringify(value)}`
+        const question = { ...this.#plain, json: { ...this.#example(), [name]: value } }
+        const { status } = await this.#ask(what, question)
+        if (status === 400) this.#fault(what, 'a field that may be absent got 400', question)
+      }
     }
   }
 
