@@ -1,10 +1,10 @@
-// The README's first message, as pasted: its commands run as they stand, against the embedded process.
+// The first messages of the README and of the API's document, as pasted: their commands run as they stand, against the embedded process.
 
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
-import { kill, root, startEmbedded, type Whole } from '../support/whole.ts'
+import { kill, root, startEmbedded, token, type Whole } from '../support/whole.ts'
 
 let whole: Whole
 beforeAll(async () => {
@@ -22,6 +22,14 @@ test('the farmer’s lines of curl and the agent’s lines of socket.io-client a
   expect(output).toContain('"message":"Message sent successfully"')
   expect(output).toContain('Rajesh: My tomato leaves are turning yellow')
   expect(output).toContain('Asha: Namaste, please send a photo')
+}, 60_000)
+
+test('the lines of curl in the document that is served are answered, wherever it is served', async () => {
+  const document = (await (await fetch(`${whole.url}/openapi.json`)).json()) as { info: { description: string } }
+  const [, block = ''] = /```sh\n([\s\S]*?)```/.exec(document.info.description) ?? []
+  const output = await bash(`export FARMER=${token('User', 'sunita', { firstName: 'Sunita' })}\n${block}`)
+  expect(output).toContain('"message":"Message sent successfully"')
+  expect(output).toMatch(/"message":"Messages fetched successfully","data":\[\{[^\]]*"content":"Hello, I need help"/)
 }, 60_000)
 
 /** As a terminal takes what is pasted: line by line, with history expansion, which reads `!` even between double quotes. */

@@ -15,6 +15,7 @@ import {
   UserOnline,
 } from './events.ts'
 import { apiVersion, refine } from './openapi.ts'
+import { developmentUrl } from './openapi-examples.ts'
 import { type ClientEvent, clientEvents, Joined, SocketError, serverEvents } from './socket.ts'
 import { eventsExchange, headers, signalsExchange } from './topology.ts'
 
@@ -81,7 +82,7 @@ interface Parts {
 }
 
 /** @param serverUrl where clients reach the gateway (`PUBLIC_URL`) */
-export function asyncApiDocument(serverUrl = 'http://localhost:5000'): object {
+export function asyncApiDocument(serverUrl = developmentUrl): object {
   const { host, protocol } = new URL(serverUrl)
   const parts: Parts = { messages: {}, schemas: {}, operations: {} }
   const clientNames = Object.keys(clientEvents) as (keyof typeof clientEvents)[]
@@ -123,7 +124,7 @@ export function asyncApiDocument(serverUrl = 'http://localhost:5000'): object {
       title: 'Fieldline events',
       version: apiVersion,
       description:
-        'Socket.IO events between clients and the gateway, and domain events between services. An acknowledgement callback is optional; on failure `error` comes as well.',
+        'Socket.IO events between clients and the gateway, and domain events between services. An acknowledgement callback is optional; on failure `error` comes as well. An optional field may as well be `null`, or `""` where it is text.',
     },
     defaultContentType: 'application/json',
     servers: {

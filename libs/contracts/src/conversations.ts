@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { ConversationId, MessageId, PersonId } from './ids.ts'
 import { MessageType } from './messages.ts'
+import { optional } from './optional.ts'
 import { byNumberOrCursor, CursorField, limitField, listPageField } from './pages.ts'
 import { FarmerView, PersonSummary, PersonView, personView } from './people.ts'
 
@@ -108,7 +109,7 @@ export function conversationView(state: ConversationState, viewerId: string, far
   }
 }
 
-const ReasonText = z.string().max(500).optional()
+const ReasonText = optional(z.string().max(500))
 
 /** `GET /conversations`. `cursor` and `page` exclude each other. */
 export const ListConversations = z
@@ -134,17 +135,23 @@ export const ChangeStatus = z.object({ status: Status, reason: ReasonText })
 export type ChangeStatus = z.infer<typeof ChangeStatus>
 
 /** `PATCH /conversations/:id/read`: up to which message; without one, all. */
-export const MarkRead = z.object({ messageId: MessageId.optional() })
+export const MarkRead = z.object({ messageId: optional(MessageId) })
 export type MarkRead = z.infer<typeof MarkRead>
 
 /** `POST /support/reassign`. `null` puts the conversation back in the queue. `assignedSupportId` is another name of `supportId`. */
 export const Reassign = z.preprocess(
   (body) => {
     if (typeof body !== 'object' || body === null || Array.isArray(body)) return body
-    const given = body as Record<string, unknown>
-    return { ...given, supportId: given.supportId !== undefined ? given.supportId : given.assignedSupportId }
+    const { supportId, assignedSupportId } = body as Record<string, unknown>
+    // Whoever writes the name it does not use as `null` means the other.
+    return { ...body, supportId: supportId ?? (assignedSupportId === undefined ? supportId : assignedSupportId) }
   },
-  z.object({ conversationId: ConversationId, supportId: PersonId.nullable(), reason: ReasonText, force: z.boolean().default(false) }),
+  z.object({
+    conversationId: ConversationId,
+    supportId: PersonId.nullable(),
+    reason: ReasonText,
+    force: optional(z.boolean()),
+  }),
 )
 export type Reassign = z.infer<typeof Reassign>
 

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { ClientMessageId, ConversationId, MediaId, MessageId } from './ids.ts'
 import { MediaSummary, MediaView, mediaTypes, mediaView, type SignLink } from './media.ts'
+import { isAbsent, optional } from './optional.ts'
 import { limitField, pageFields, seqField } from './pages.ts'
 import { PersonSummary, PersonView, personView } from './people.ts'
 
@@ -29,11 +30,13 @@ const Caption = z
   .refine((text) => codePoints(text) <= textLimit, `must be at most ${textLimit} characters`)
   .refine(isWellFormed, 'must be well-formed Unicode')
 
-const common = { conversationId: ConversationId, clientMessageId: ClientMessageId.optional() }
-/** `POST /messages` and `message:send`. `messageType` absent means text. Whatever else a client sends (senderId, createdAt …) is dropped. */
+const common = { conversationId: ConversationId, clientMessageId: optional(ClientMessageId) }
+/** `POST /messages` and `message:send`. Without `messageType` it is text. Whatever else a client sends (senderId, createdAt …) is dropped. */
 export const SendMessage = z.preprocess(
-  (body) =>
-    typeof body === 'object' && body !== null && !Array.isArray(body) && !('messageType' in body) ? { ...body, messageType: 'text' } : body,
+  (body) => {
+    if (typeof body !== 'object' || body === null || Array.isArray(body)) return body
+    return isAbsent((body as Record<string, unknown>).messageType) ? { ...body, messageType: 'text' } : body
+  },
   z.discriminatedUnion('messageType', [
     z.object({ ...common, messageType: z.literal('text'), content: Text }),
     z.object({

@@ -15,7 +15,7 @@ export const anywhere = [
   'BAD_GATEWAY',
   'UNAVAILABLE',
 ] as const satisfies readonly ErrorCode[]
-/** What a call with a JSON body may get beside that. */
+/** What any call but a GET may get beside that: a body is read before it is known whether one was needed. */
 export const withBody = ['INVALID_JSON', 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'] as const satisfies readonly ErrorCode[]
 
 const meanings: Readonly<Record<number, string>> = {

@@ -7,6 +7,9 @@ import type { MessageView } from './messages.ts'
 import type { AgentView, PersonView } from './people.ts'
 import type { StatsView } from './stats.ts'
 
+/** Where texts and examples say the API is; a document names its own server instead. */
+export const developmentUrl = 'http://localhost:5000'
+
 export const ids = {
   conversation: '671234567890abcdef123456' as ConversationId,
   message: '671234567890abcdef123457' as MessageId,
@@ -22,8 +25,8 @@ export const media: MediaView = {
   _id: ids.media,
   name: 'crop_disease.jpg',
   type: 'image',
-  url: `http://localhost:5000/uploads/chat/${ids.media}/t5xk00-3q2-7wEjRWeJq83v3q2-7wEjRWeJq83v3q2-7wEjRWc/crop_disease.jpg`,
-  thumbnailUrl: `http://localhost:5000/uploads/chat/${ids.media}/t5xk00t-7wEjRWeJq83v3q2-7wEjRWeJq83v3q2-7wEjRWeJq8M/crop_disease.jpg`,
+  url: `${developmentUrl}/uploads/chat/${ids.media}/t5xk00-3q2-7wEjRWeJq83v3q2-7wEjRWeJq83v3q2-7wEjRWc/crop_disease.jpg`,
+  thumbnailUrl: `${developmentUrl}/uploads/chat/${ids.media}/t5xk00t-7wEjRWeJq83v3q2-7wEjRWeJq83v3q2-7wEjRWeJq8M/crop_disease.jpg`,
   format: 'image/jpeg',
   size: 345_678,
   width: 1_280,

@@ -6,6 +6,7 @@ import {
   ConversationView,
   ListConversations,
   ListSupportConversations,
+  MarkRead,
   Reassign,
   statuses,
 } from './conversations.ts'
@@ -137,9 +138,11 @@ export const operations: readonly Operation[] = [
     roles: everybody,
     who: 'its farmer, its own agent',
     summary: 'I have read everything up to now',
+    description: 'With `messageId` up to that message only.',
     params: ofConversation,
+    body: { schema: MarkRead, required: false, examples: { upToOne: { messageId: ids.message }, everything: {} } },
     answers: [one(texts.read)],
-    errors: ['FORBIDDEN', 'CONVERSATION_NOT_FOUND'],
+    errors: ['FORBIDDEN', 'CONVERSATION_NOT_FOUND', 'MESSAGE_NOT_FOUND'],
   },
   {
     id: 'changeStatus',

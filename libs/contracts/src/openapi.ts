@@ -7,7 +7,7 @@ import { ConversationId, MediaId, MessageId, PersonId } from './ids.ts'
 import { MediaType, MediaView } from './media.ts'
 import { MessageType, MessageView, SendMessage, textLimit } from './messages.ts'
 import { anywhere, errorResponses, RequestId, withBody } from './openapi-errors.ts'
-import { ids } from './openapi-examples.ts'
+import { developmentUrl, ids } from './openapi-examples.ts'
 import { type Answer, type Operation, operations } from './openapi-operations.ts'
 import { Pagination, seqField } from './pages.ts'
 import { AgentView, FarmerView, PersonView, Role } from './people.ts'
@@ -45,7 +45,7 @@ Every call names its person by \`Authorization: Bearer <token>\`. With \`npm sta
 lines (\`export FARMER=…\`, \`export AGENT=…\`) and then:
 
 \`\`\`sh
-API=http://localhost:5000/api/v1/chat
+API=${developmentUrl}/api/v1/chat
 ID=$(curl -s -X POST $API/conversations -H "Authorization: Bearer $FARMER" | sed 's/.*"data":{"_id":"\\([0-9a-f]*\\)".*/\\1/')
 curl -s -X POST $API/messages -H "Authorization: Bearer $FARMER" -H 'Content-Type: application/json' \\
   -d "{\\"conversationId\\":\\"$ID\\",\\"content\\":\\"Hello, I need help\\"}"
@@ -53,20 +53,21 @@ curl -s $API/messages/$ID -H "Authorization: Bearer $FARMER"
 \`\`\`
 
 A success is \`{ message, data[, pagination] }\`, a failure \`{ success: false, message, code, requestId[, details] }\`. Unknown fields are
-ignored; keys with \`$\` or \`.\`, \`__proto__\`, \`constructor\` and \`prototype\` are refused. Real-time events are in \`/asyncapi.json\`.`
+ignored; an optional field may as well be \`null\`, or \`""\` where it is text, and a blank query parameter is an absent one. Keys with \`$\`
+or \`.\`, \`__proto__\`, \`constructor\` and \`prototype\` are refused. Real-time events are in \`/asyncapi.json\`.`
 
 /** @param serverUrl where clients reach the gateway (`PUBLIC_URL`) */
-export function openApiDocument(serverUrl = 'http://localhost:5000'): object {
+export function openApiDocument(serverUrl = developmentUrl): object {
   const paths: Record<string, Record<string, ZodOpenApiOperationObject>> = {}
   for (const operation of operations) {
     const { path, method } = operation
     paths[path] = { ...paths[path], [method]: describe(operation) }
   }
-  return createDocument(
+  const document = createDocument(
     {
       openapi: '3.1.0',
       info: { title: 'Fieldline', version: apiVersion, description, license: { name: 'Proprietary', identifier: 'LicenseRef-Fieldline' } },
-      servers: [{ url: serverUrl }],
+      servers: [{ url: developmentUrl }],
       security: [{ bearer: [] }],
       tags: ['Conversations', 'Messages', 'Media', 'Support'].map((name) => ({ name, description: tagTexts[name] ?? name })),
       paths: paths as ZodOpenApiPathsObject,
@@ -78,6 +79,13 @@ export function openApiDocument(serverUrl = 'http://localhost:5000'): object {
     },
     { override: ({ jsonSchema, zodSchema }) => refine(jsonSchema, zodSchema) },
   )
+  return naming(serverUrl.replace(/\/+$/, ''), document)
+}
+
+/** The same document, with that server in its texts and examples too, so that they work as pasted. */
+function naming(serverUrl: string, document: object): object {
+  const named = (value: unknown) => (typeof value === 'string' ? value.replaceAll(developmentUrl, () => serverUrl) : value)
+  return JSON.parse(JSON.stringify(document), (_key, value: unknown) => named(value))
 }
 
 const tagTexts: Readonly<Record<string, string>> = {
@@ -100,7 +108,7 @@ function describe(operation: Operation): ZodOpenApiOperationObject {
       ? { requestParams: { ...(params ? { path: params } : {}), ...(query ? { query } : {}), ...(headers ? { header: headers } : {}) } }
       : {}),
     ...(body ? { requestBody: { required: body.required, content: { [body.type ?? 'application/json']: bodyOf(body) } } } : {}),
-    responses: { ...responses, ...errorResponses([...anywhere, ...(body ? withBody : []), ...errors]) },
+    responses: { ...responses, ...errorResponses([...anywhere, ...(operation.method === 'get' ? [] : withBody), ...errors]) },
   }
 }
 
@@ -131,6 +139,7 @@ const said = new Map<z.ZodType, Loose>([
   [MediaId, { examples: [ids.media] }],
   [PersonId, { examples: [ids.agent] }],
   [seqField, wholeNumber(0)],
+  [Reassign.out.shape.force, { default: false }],
 ])
 
 /** Changes what was generated, in place. */
@@ -147,7 +156,7 @@ export function refine(schema: object, from: unknown): void {
   if (from instanceof z.ZodFile) Object.assign(json, { type: 'string', contentMediaType: 'application/octet-stream' })
   if (from === textMessage) {
     json.required = ['conversationId', 'content']
-    Object.assign((json.properties as Record<string, Loose>).messageType ?? {}, { default: 'text' })
+    Object.assign(json.properties as Loose, { messageType: { type: ['string', 'null'], enum: ['text', '', null], default: 'text' } })
   }
   if (from === SendMessage.out) {
     json.anyOf = json.oneOf

@@ -4,6 +4,7 @@ import { ConversationView } from './conversations.ts'
 import { errorCodes } from './errors.ts'
 import { ConversationId, MessageId, PersonId } from './ids.ts'
 import { MessageView, SendMessage } from './messages.ts'
+import { optional } from './optional.ts'
 
 /** Where `conversationId` is the only field needed, the bare id will do. */
 const orBareId = <Shape extends z.ZodObject>(shape: Shape) =>
@@ -20,13 +21,13 @@ const count = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER)
 const traceparent = z.string().max(64).optional()
 
 export const clientEvents = {
-  'conversation:join': orBareId(z.object({ conversationId: ConversationId, afterSeq: count.optional() })),
-  'conversation:leave': orNothing(z.object({ conversationId: ConversationId.optional() })),
+  'conversation:join': orBareId(z.object({ conversationId: ConversationId, afterSeq: optional(count) })),
+  'conversation:leave': orNothing(z.object({ conversationId: optional(ConversationId) })),
   'message:send': SendMessage,
   'message:read': z.object({ messageId: MessageId, conversationId: ConversationId }),
   'conversation:mark-all-read': orBareId(z.object({ conversationId: ConversationId })),
   'typing:start': orBareId(z.object({ conversationId: ConversationId })),
-  'typing:stop': orNothing(z.object({ conversationId: ConversationId.optional() })),
+  'typing:stop': orNothing(z.object({ conversationId: optional(ConversationId) })),
   'auth:refresh': z.preprocess(
     (given) => (typeof given === 'string' ? { token: given } : given),
     z.object({ token: z.string().max(8_192) }),

@@ -1,11 +1,22 @@
 // Shapes at the edge of tolerance: what lists may be asked, what an id may be called, what a code means.
 import { describe, expect, test } from '@jest/globals'
-import { type ConversationState, conversationView, ListConversations, ListSupportConversations } from '../src/conversations.ts'
+import { z } from 'zod'
+import {
+  ChangeStatus,
+  type ConversationState,
+  conversationView,
+  ListConversations,
+  ListSupportConversations,
+  MarkRead,
+  Reassign,
+} from '../src/conversations.ts'
 import { errorCodes, isErrorCode, isRetryable, statusOf } from '../src/errors.ts'
 import { ConversationId } from '../src/ids.ts'
-import { ListMessages } from '../src/messages.ts'
+import { ListMessages, SendMessage } from '../src/messages.ts'
 import { openApiDocument } from '../src/openapi.ts'
+import { optional } from '../src/optional.ts'
 import { mostPassedOver } from '../src/pages.ts'
+import { SetAvailability } from '../src/people.ts'
 import { clientEvents } from '../src/socket.ts'
 
 test.each([
@@ -91,3 +102,81 @@ test('a bare id will do where it is the only field; leaving and falling silent n
     for (const nothing of [undefined, null, {}]) expect(clientEvents[event].parse(nothing)).toEqual({})
   }
 })
+
+describe('an optional field', () => {
+  const id = 'c'.repeat(24)
+  const inputs = Object.entries({ ...clientEvents, SendMessage, ChangeStatus, MarkRead, Reassign, SetAvailability })
+  const fields = inputs.flatMap(([input, schema]) =>
+    objectsOf(schema).flatMap((shape) => Object.entries(shape).map(([name, field]) => ({ input, name, field }))),
+  )
+  const mayBeAbsent = fields.filter(({ field }) => field.safeParse(undefined).success)
+
+  test.each(mayBeAbsent)('of $input may be null: $name', ({ field }) => {
+    expect(field.safeParse(null)).toEqual(field.safeParse(undefined))
+  })
+
+  test('of text may be empty as well; that of another kind may not', () => {
+    expect(optional(ConversationId).parse('')).toBeUndefined()
+    for (const other of [z.boolean(), z.number(), z.enum(['a'])]) expect(optional(other).safeParse('').success).toBe(false)
+  })
+
+  test('keeps its own values, among them those that are next to nothing', () => {
+    expect([optional(z.number()).parse(0), optional(z.boolean()).parse(false), optional(z.string()).parse(' ')]).toEqual([0, false, ' '])
+  })
+
+  test('says what is wrong as if it were needed', () => {
+    for (const wrong of ['x', 42, 'a'.repeat(25), {}])
+      expect(faultsOf(optional(ConversationId), wrong)).toEqual(faultsOf(ConversationId, wrong))
+  })
+
+  test.each([null, '', undefined])('that says which message it is makes it text when it is %j', (messageType) => {
+    const text = { conversationId: id, content: 'hello' }
+    expect(SendMessage.parse({ ...text, messageType })).toEqual({ ...text, messageType: 'text' })
+  })
+
+  test('leaves nothing of itself where it goes on', () => {
+    const sent = SendMessage.parse({ conversationId: id, content: 'hello', clientMessageId: null })
+    expect(JSON.parse(JSON.stringify(sent))).toEqual({ conversationId: id, messageType: 'text', content: 'hello' })
+    for (const event of ['conversation:leave', 'typing:stop'] as const)
+      for (const conversationId of [null, '']) expect(clientEvents[event].parse({ conversationId })).toEqual({})
+  })
+})
+
+test.each([null, undefined, ''])('a field that is needed is missed also as %j', (nothing) => {
+  const id = 'd'.repeat(24)
+  expect(faultsOf(SendMessage, { conversationId: nothing, content: 'hello' })).toMatchObject([{ path: ['conversationId'] }])
+  expect(faultsOf(SendMessage, { conversationId: id, content: nothing })).toMatchObject([{ path: ['content'] }])
+  expect(faultsOf(SendMessage, { conversationId: id, messageType: 'image', mediaId: nothing })).toMatchObject([{ path: ['mediaId'] }])
+  expect(faultsOf(ChangeStatus, { status: nothing })).toMatchObject([{ path: ['status'] }])
+  expect(faultsOf(SetAvailability, { available: nothing })).toMatchObject([{ path: ['available'] }])
+  expect(faultsOf(clientEvents['conversation:join'], { conversationId: nothing })).toMatchObject([{ path: ['conversationId'] }])
+  expect(faultsOf(clientEvents['message:read'], { messageId: nothing, conversationId: id })).toMatchObject([{ path: ['messageId'] }])
+})
+
+test.each([
+  [{ supportId: 'asha' }, 'asha'],
+  [{ assignedSupportId: 'asha' }, 'asha'],
+  [{ supportId: 'asha', assignedSupportId: null }, 'asha'],
+  [{ supportId: null, assignedSupportId: 'asha' }, 'asha'],
+  [{ supportId: null }, null],
+  [{ assignedSupportId: null }, null],
+  [{ supportId: null, assignedSupportId: null }, null],
+])('a reassignment with %j is to %j', (named, supportId) => {
+  expect(Reassign.parse({ conversationId: 'e'.repeat(24), ...named }).supportId).toBe(supportId)
+})
+
+test('a reassignment that names nobody in either way is refused', () => {
+  expect(faultsOf(Reassign, { conversationId: 'e'.repeat(24) })).toMatchObject([{ path: ['supportId'] }])
+})
+
+function faultsOf(schema: z.ZodType, given: unknown) {
+  return schema.safeParse(given).error?.issues.map(({ path, message }) => ({ path, message }))
+}
+
+/** The shapes that a schema may have inside. */
+function objectsOf(schema: z.core.$ZodType): Record<string, z.ZodType>[] {
+  if (schema instanceof z.ZodObject) return [schema.shape]
+  if (schema instanceof z.ZodPipe) return objectsOf(schema.out)
+  if (schema instanceof z.ZodUnion) return schema.options.flatMap(objectsOf)
+  return []
+}

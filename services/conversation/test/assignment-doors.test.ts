@@ -139,6 +139,17 @@ describe('reassigning', () => {
     ])
     await close(id)
   })
+  test.each([null, ''])('a reason written as %j is none, and the name that is null gives way to the other', async (reason) => {
+    const id = await create()
+    await ask(admin, 'POST', '/support/reassign', { conversationId: id, supportId: null, assignedSupportId: 'asha', reason, force: null })
+    await ask(admin, 'POST', '/support/reassign', { conversationId: id, supportId: null, assignedSupportId: null, reason })
+    const views = AssignmentView.array().parse((await ask(admin, 'GET', `/conversations/${id}/assignments`)).body.data)
+    expect(views.map(({ to, note }) => [to?._id, note])).toEqual([
+      ['asha', null],
+      [undefined, null],
+    ])
+    await close(id)
+  })
   test('decisions are for the own agent and admins only', async () => {
     const id = await create()
     expect((await ask(asha, 'GET', `/conversations/${id}/assignments`)).status).toBe(403)

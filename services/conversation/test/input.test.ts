@@ -160,6 +160,27 @@ await onEachDatabase((database) => {
     }
   })
 
+  test('a field that may be absent may be null; one that is needed may not', async () => {
+    const { body } = await service.as(token.User)('POST', '/conversations')
+    const conversationId: string = body.data._id
+    await service.as(token.User)('POST', '/messages', { conversationId, content: 'read me' })
+    for (const messageId of [null, ''])
+      expect((await service.as(token.User)('PATCH', `/conversations/${conversationId}/read`, { messageId })).status).toBe(200)
+    for (const reason of [null, '']) {
+      const kept = await service.as(token.Admin)('PATCH', `/conversations/${conversationId}/status`, { status: 'waiting', reason })
+      expect(kept.status).toBe(200)
+    }
+    const absent = { reason: null, force: null, assignedSupportId: null }
+    const reassign = await service.as(token.Admin)('POST', '/support/reassign', { conversationId, supportId: null, ...absent })
+    expect(reassign.status).toBe(200)
+
+    refused(await service.as(token.User)('POST', '/messages', { conversationId: null, content: 'x' }))
+    refused(await service.as(token.User)('POST', '/messages', { conversationId, content: null }))
+    refused(await service.as(token.User)('POST', '/messages', { conversationId, messageType: 'image', mediaId: null }))
+    refused(await service.as(token.Admin)('PATCH', `/conversations/${conversationId}/status`, { status: null }))
+    refused(await service.as(token.Support)('PATCH', '/support/availability', { available: null }))
+  })
+
   test('without a token, or with a broken one, nothing opens', async () => {
     for (const [method, path] of [...bodies, ...queries.map(([path]) => ['GET', path] as const)]) {
       for (const bad of ['', 'x', `${token.Admin}x`]) expect((await service.as(bad)(method, path)).status).toBe(401)

@@ -56,6 +56,25 @@ await onEachDatabase((database) => {
       expect((await say(ask, conversationId, 'hello', {}, { 'idempotency-key': 'with blank' })).status).toBe(400)
     })
 
+    test.each([null, ''])('written as %j is none: not stored, not shown, and the header’s counts', async (clientMessageId) => {
+      const { ask, conversationId } = await farmer()
+      const answers = [
+        await say(ask, conversationId, 'twice', { clientMessageId, messageType: clientMessageId }),
+        await say(ask, conversationId, 'twice', { clientMessageId }),
+      ]
+      expect(answers.map(({ status }) => status)).toEqual([201, 201])
+      const messages = await history(ask, conversationId)
+      expect(messages).toMatchObject([
+        { messageType: 'text', seq: 1 },
+        { messageType: 'text', seq: 2 },
+      ])
+      for (const message of [...messages, ...answers.map(({ body }) => body.data)]) expect(message).not.toHaveProperty('clientMessageId')
+
+      const keyed = await say(ask, conversationId, 'once', { clientMessageId }, { 'idempotency-key': 'k6' })
+      const again = await say(ask, conversationId, 'once', {}, { 'idempotency-key': 'k6' })
+      expect([keyed.status, again.status, again.body.data._id]).toEqual([201, 200, keyed.body.data._id])
+    })
+
     test('with other content, or for another conversation, is 409; another sender’s same key is their own', async () => {
       const { ask, conversationId } = await farmer()
       await say(ask, conversationId, 'first', { clientMessageId: 'k3' })

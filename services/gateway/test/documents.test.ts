@@ -28,6 +28,26 @@ test('both documents are served to anybody and name the public address', async (
   expect(asyncApi).toMatchObject({ asyncapi: '3.0.0', servers: { gateway: { host: 'chat.example.org', protocol: 'wss' } } })
 })
 
+test('texts and examples name the public address too, and never the one of development', async () => {
+  for (const name of ['openapi.json', 'docs/', 'docs/swagger-ui-init.js'])
+    expect({ name, text: await (await fetch(`${stage.url}/${name}`)).text() }).toEqual({
+      name,
+      text: expect.not.stringContaining('localhost'),
+    })
+  const openApi = JSON.stringify(await (await fetch(`${stage.url}/openapi.json`)).json())
+  expect(openApi).toContain('API=https://chat.example.org/api/v1/chat')
+  expect(openApi).toContain('"url":"https://chat.example.org/uploads/chat/')
+})
+
+test.each(['https://chat.example.org', 'https://chat.example.org/', 'http://127.0.0.1:50001', 'https://example.org/$&'])(
+  'a document for %s is the committed one, with that address',
+  (url) => {
+    const committed = readFileSync(new URL('../../../docs/openapi.json', import.meta.url), 'utf8')
+    const address = url.replace(/\/$/, '')
+    expect(openApiDocument(url)).toEqual(JSON.parse(committed.split('http://localhost:5000').join(address)))
+  },
+)
+
 test('every call of the API stands in the document, with its refusals', () => {
   const { paths } = openApiDocument() as { paths: Record<string, Record<string, { responses: object; operationId: string }>> }
   const told = Object.values(paths).flatMap((ofPath) => Object.values(ofPath).map(({ operationId }) => operationId))
@@ -36,6 +56,19 @@ test('every call of the API stands in the document, with its refusals', () => {
     for (const { responses } of Object.values(ofPath))
       expect(Object.keys(responses)).toEqual(expect.arrayContaining(['400', '401', '429', '500', '503']))
   }
+})
+
+test('every call that a body may come with says that it may be too large, or of another type', () => {
+  const { paths } = openApiDocument() as Document
+  const told = Object.entries(paths).flatMap(([path, { get: _get, ...ofPath }]) =>
+    Object.entries(ofPath).map(([method, { responses }]) => ({
+      path,
+      method,
+      told: ['413', '415'].filter((status) => status in responses),
+    })),
+  )
+  expect(told.length).toBeGreaterThan(5)
+  for (const one of told) expect(one).toEqual({ ...one, told: ['413', '415'] })
 })
 
 test('every socket event of the contracts stands in the AsyncAPI document, in its direction', () => {

@@ -100,13 +100,13 @@ function named(event: string, payload: unknown, thrown: unknown): Pick<SocketErr
   const key = thrown instanceof SendFailed ? thrown.clientMessageId : clientMessageId
   return {
     event: event.slice(0, 64),
-    ...(isShort(conversationId) ? { conversationId } : {}),
-    ...(isShort(key) ? { clientMessageId: key } : {}),
+    ...(isName(conversationId) ? { conversationId } : {}),
+    ...(isName(key) ? { clientMessageId: key } : {}),
   }
 }
 
-function isShort(value: unknown): value is string {
-  return typeof value === 'string' && value.length <= 128
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= 128
 }
 
 const traceparentShape = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/

@@ -129,6 +129,34 @@ describe.each([['websocket'], ['polling']])('over %s', (transport) => {
     await eventually(async () => (await farmer.join(id, 0)).messages.length === 1)
   })
 
+  test('what may be left out may be null, or an empty text', async () => {
+    const agent = await house.client(app, asha, by)
+    const farmer = await house.client(app, rajesh, by)
+    await farmer.join(id)
+    expect(await agent.ask('conversation:join', { conversationId: id, afterSeq: null })).toMatchObject({ ok: true, data: { messages: [] } })
+    for (const nothing of [null, '']) {
+      const command = { conversationId: id, content: 'hello', messageType: nothing, clientMessageId: nothing }
+      expect(await farmer.ask('message:send', command)).toMatchObject({ ok: true, data: { clientMessageId: expect.stringMatching(/./) } })
+      farmer.socket.emit('typing:start', id)
+      await eventually(() => agent.of('typing:user-typing').length > agent.of('typing:user-stopped').length)
+      expect(await farmer.ask('typing:stop', { conversationId: nothing })).toEqual({ ok: true, data: {} })
+      await eventually(() => agent.of('typing:user-typing').length === agent.of('typing:user-stopped').length)
+      expect(await agent.ask('conversation:leave', { conversationId: nothing })).toEqual({ ok: true, data: {} })
+      await house.conversation.send(id, rajesh, 'unheard')
+      await eventually(() => agent.of('notification:new-message').length === 1)
+      await agent.join(id)
+      agent.heard.length = 0
+    }
+    expect([...agent.of('error'), ...farmer.of('error')]).toEqual([])
+  })
+
+  test('an error names nothing that was empty', async () => {
+    const farmer = await house.client(app, rajesh, by)
+    await farmer.ask('message:send', { conversationId: '', content: 'hello', clientMessageId: '' })
+    await eventually(() => farmer.of('error').length === 1)
+    expect(Object.keys(farmer.of('error')[0] ?? {}).toSorted()).toEqual(['code', 'event', 'message', 'retryable'])
+  })
+
   test('after leaving nothing of the room is heard any more', async () => {
     const agent = await house.client(app, asha, by)
     await agent.join(id)

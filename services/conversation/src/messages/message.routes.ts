@@ -3,6 +3,7 @@ import { texts } from '@fieldline/contracts/envelopes'
 import { AppError } from '@fieldline/contracts/errors'
 import { ClientMessageId, ConversationId } from '@fieldline/contracts/ids'
 import { ListMessages, SendMessage } from '@fieldline/contracts/messages'
+import { isAbsent } from '@fieldline/contracts/optional'
 import type { Pagination } from '@fieldline/contracts/pages'
 import { invalid, parse } from '@fieldline/service/parse'
 import { type Request, Router } from 'express'
@@ -75,7 +76,7 @@ function withKey(req: Request): unknown {
   const key = ClientMessageId.safeParse(header)
   if (!key.success) throw invalid([{ field: 'Idempotency-Key', message: key.error.issues[0]?.message ?? 'is not a key' }])
   const given: unknown = 'clientMessageId' in body ? body.clientMessageId : undefined
-  if (given !== undefined && given !== key.data) {
+  if (!isAbsent(given) && given !== key.data) {
     throw invalid([{ field: 'clientMessageId', message: 'differs from the header Idempotency-Key' }])
   }
   return { ...body, clientMessageId: key.data }

@@ -94,6 +94,8 @@ const wrongFor: Readonly<Record<string, readonly unknown[]>> = {
 /** Values of a field that do not fit it. */
 export function unfitting(given: Schema): unknown[] {
   const schema = resolved(given)
+  const [first, ...others] = schema.anyOf ?? []
+  if (first) return unfitting(first).filter((value) => !others.some((other) => isOne(other, value)))
   const types = [schema.type ?? 'string'].flat()
   const wrong = types.flatMap((type) => wrongFor[type] ?? [])
   if (!types.includes('null')) wrong.push(null)
@@ -103,4 +105,16 @@ export function unfitting(given: Schema): unknown[] {
   if (schema.pattern === '\\S') wrong.push('', '   ', '\n\t')
   if (schema.maxLength !== undefined) wrong.push('a'.repeat(schema.maxLength + 1))
   return wrong
+}
+
+/** What a field takes for absent beside its own values: `null`, and where it is text the empty one. */
+export function takenForAbsent(given: Schema): unknown[] {
+  const schema = resolved(given)
+  const choices = schema.anyOf ?? [schema]
+  return ['', null].filter((value) => choices.some((choice) => isOne(choice, value)))
+}
+
+function isOne({ type, const: only, enum: values }: Schema, value: unknown): boolean {
+  if (only !== undefined || values) return only === value || (values?.includes(value) ?? false)
+  return value === null && [type].flat().includes('null')
 }

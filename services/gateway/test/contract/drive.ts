@@ -3,7 +3,7 @@ import { openApiDocument } from '@fieldline/contracts/openapi'
 import { type Operation, operations } from '@fieldline/contracts/openapi-operations'
 import { mostPassedOver } from '@fieldline/contracts/pages'
 import fc from 'fast-check'
-import { fitting, type Known, resolved, type Schema, unfitting } from './arbitraries.ts'
+import { fitting, type Known, resolved, type Schema, takenForAbsent, unfitting } from './arbitraries.ts'
 import { type Call, Caller, type Fault, type Question, type Target } from './caller.ts'
 import { formOf, image, operationOf, play, type World } from './scenario.ts'
 
@@ -42,7 +42,9 @@ export async function driveContract({ baseUrl, tokens, runs = 10, seed = Date.no
       await asked.wrongRoles()
       await asked.wrongPaths()
       await asked.wrongQueries()
+      await asked.unreadableBodies()
       await asked.wrongBodies()
+      await asked.absentFields()
     }
     await wrongUploads(caller)
     return { seed, calls: caller.calls.length, seen: statuses(caller.calls), faults: caller.faults }
@@ -171,19 +173,23 @@ class Asked {
     }
   }
 
+  /** Also where none is needed. */
+  async unreadableBodies(): Promise<void> {
+    if (this.#operation.method === 'get' || this.#operation.body?.type) return
+    const unread = { ...this.#plain, json: undefined }
+    for (const text of ['{', 'undefined', '{"a":}', '\u0000'])
+      await this.#ask(`the body is ${JSON.stringify(text)}`, { ...unread, raw: { type: 'application/json', text } }, [400])
+    await this.#ask('the body is XML', { ...unread, raw: { type: 'text/xml', text: '<a/>' } }, [415])
+    await this.#ask('the body is 1 MB', { ...unread, json: { ...this.#example(), filler: 'x'.repeat(1_100_000) } }, [413])
+  }
+
   async wrongBodies(): Promise<void> {
     const schema = this.#body
     if (!schema) return
-    for (const raw of ['{', '', 'undefined', '{"a":}', '\u0000']) {
-      await this.#ask(
-        `the body is ${JSON.stringify(raw)}`,
-        { ...this.#plain, json: undefined, raw: { type: 'application/json', text: raw } },
-        [400],
-      )
-    }
-    await this.#ask('the body is XML', { ...this.#plain, json: undefined, raw: { type: 'text/xml', text: '<a/>' } }, [415])
-    await this.#ask('the body is 1 MB', { ...this.#plain, json: { ...this.#example(), filler: 'x'.repeat(1_100_000) } }, [413])
-    for (const whole of [null, [], 'text', 7, true])
+    const nothing = this.#operation.body?.required ? [400] : [200]
+    await this.#ask('the body is empty', { ...this.#plain, json: undefined, raw: { type: 'application/json', text: '' } }, nothing)
+    await this.#ask('the body is null', { ...this.#plain, json: null }, nothing)
+    for (const whole of [[], 'text', 7, true])
       await this.#ask(`the body is ${JSON.stringify(whole)}`, { ...this.#plain, json: whole }, [400])
     for (const key of ['__proto__', 'constructor', '$where', 'a.b']) {
       const text = JSON.stringify(this.#example()).replace(/^\{/, `{${JSON.stringify(key)}:{"x":1},`)
@@ -198,7 +204,6 @@ class Asked {
       // The one name hides the other.
       if (name === 'assignedSupportId') delete example.supportId
       for (const wrong of unfitting(field)) {
-        if (wrong === null && !shape.required?.includes(name)) continue
         const what = `${name} is ${JSON.stringify(wrong)?.slice(0, 60)}`
         await this.#ask(what, { ...this.#plain, json: { ...example, [name]: wrong } }, [400])
       }
@@ -206,6 +211,21 @@ class Asked {
     for (const name of shape.required ?? []) {
       const { [name]: _left, ...rest } = this.#example()
       await this.#ask(`without ${name}`, { ...this.#plain, json: rest }, [400])
+    }
+  }
+
+  /** A field that may be left out may as well be `null`; the document says which, and all of them are. */
+  async absentFields(): Promise<void> {
+    const { properties = {}, required = [] } = firstObject(this.#body ?? {})
+    for (const [name, field] of Object.entries(properties).filter(([name]) => !required.includes(name))) {
+      const absent = takenForAbsent(field)
+      if (!absent.includes(null)) this.#fault(`${name} is null`, 'the document does not let an optional field be null', this.#plain)
+      for (const value of absent) {
+        const what = `${name} is ${JSON.stringify(value)}`
+        const question = { ...this.#plain, json: { ...this.#example(), [name]: value } }
+        const { status } = await this.#ask(what, question)
+        if (status === 400) this.#fault(what, 'a field that may be absent got 400', question)
+      }
     }
   }
 
@@ -221,8 +241,8 @@ class Asked {
   /** The operation's first example, about what exists. */
   #example(): Record<string, unknown> {
     const [example] = Object.values(this.#operation.body?.examples ?? {})
-    const { conversationId, agentId } = this.#world
-    const named = { conversationId, supportId: agentId } as const
+    const { conversationId, messageId, agentId } = this.#world
+    const named = { conversationId, messageId, supportId: agentId } as const
     const own = Object.entries((example ?? {}) as Record<string, unknown>)
     return Object.fromEntries(own.map(([name, value]) => [name, name in named ? named[name as keyof typeof named] : value]))
   }
