@@ -110,7 +110,11 @@ export const fields = {
     min: 10,
     doc: 'how long a new socket has to join of itself before it takes a record over',
   }),
-  recordsMs: ms('RECORDS_MS', { default: 600_000, min: 1_000, doc: "how long a device's rooms are kept after its end" }),
+  recordsMs: ms('RECORDS_MS', {
+    default: 600_000,
+    min: 1_000,
+    doc: "how long a device's rooms are kept after its end, up to a tenth longer",
+  }),
   drainSpreadMs: ms('DRAIN_SPREAD_MS', { default: 5_000, doc: 'window over which a stop closes its connections' }),
 }
 export type RealtimeConfig = Config<typeof fields>

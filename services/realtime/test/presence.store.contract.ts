@@ -2,7 +2,7 @@
 
 import type { ConversationId } from '@fieldline/contracts/ids'
 import { afterEach, beforeEach, expect, test } from '@jest/globals'
-import type { PresenceStore } from '../src/presence/presence.store.ts'
+import type { PresenceStore, Walk } from '../src/presence/presence.store.ts'
 import { announced, endInstance, goOffline, type Presence, reconcile } from '../src/presence/presence.ts'
 
 const at = '2026-11-23T12:00:00.000Z'
@@ -35,6 +35,7 @@ export function presenceStoreContract(open: () => Promise<{ store: PresenceStore
   })
   afterEach(() => end())
   const ids = (found: readonly { presence: Presence }[]) => found.map(({ presence }) => presence.personId).sort()
+  const all = async <Found>(walk: Walk<Found>) => (await Array.fromAsync(walk)).flat()
   const only = async (personId: string) => {
     const [stored] = await store.load([personId])
     if (!stored) throw new Error(`${personId} is not stored`)
@@ -85,14 +86,57 @@ export function presenceStoreContract(open: () => Promise<{ store: PresenceStore
     await store.save(['rajesh', 'sunita'].map((id) => ({ before: null, after: arrived(id, 'A.1') })))
     await store.save([{ before: null, after: announced(arrived('asha', 'B.1'), 1) }])
     expect(ids(await store.ofInstance('A.1', 10))).toEqual(['rajesh', 'sunita'])
-    expect(ids(await store.unannounced(10))).toEqual(['rajesh', 'sunita'])
-    expect(await store.unannounced(1)).toHaveLength(1)
-    expect(await store.idle(10)).toEqual([])
+    expect((await all(store.unannounced(10))).map(({ personId }) => personId).sort()).toEqual(['rajesh', 'sunita'])
+    expect(await all(store.idle(10))).toEqual([])
     const before = await only('rajesh')
     await store.save([{ before, after: endInstance(before.presence, 'A.1', at) }])
-    expect(ids(await store.idle(10))).toEqual(['rajesh'])
-    expect(ids(await store.withRecords(10))).toEqual(['rajesh'])
+    expect(await all(store.idle(10))).toEqual([{ personId: 'rajesh', epoch: 2 }])
+    expect(await all(store.records(10))).toEqual([{ personId: 'rajesh', id: 'rajesh-1' }])
     expect(ids(await store.ofInstance('A.1', 10))).toEqual(['sunita'])
+  })
+
+  test('a live device is no record beside one that has ended', async () => {
+    const both = endInstance(
+      { ...arrived('rajesh', 'A.1'), devices: [...arrived('rajesh', 'A.1').devices, ...arrived('rajesh', 'B.1', 'b').devices] },
+      'A.1',
+      at,
+    )
+    await store.save([{ before: null, after: both }])
+    expect(await all(store.records(10))).toEqual([{ personId: 'rajesh', id: 'rajesh-1' }])
+    expect(await all(store.idle(10))).toEqual([])
+  })
+
+  const crowd = Array.from({ length: 7 }, (_, n) => `person ${n}`)
+  const left = (personId: string) => endInstance(arrived(personId, 'A.1'), 'A.1', at)
+  const walks = ['idle', 'unannounced', 'records'] as const
+
+  test.each(walks)('a walk over %s meets everybody once, however small its pages', async (which) => {
+    await store.save(crowd.map((id) => ({ before: null, after: left(id) })))
+    for (const atOnce of [1, 2, 7, 8]) {
+      const pages = await Array.fromAsync(store[which](atOnce) as Walk<{ personId: string }>)
+      expect(Math.max(...pages.map(({ length }) => length))).toBeLessThanOrEqual(atOnce)
+      expect(
+        pages
+          .flat()
+          .map(({ personId }) => personId)
+          .sort(),
+      ).toEqual(crowd)
+    }
+  })
+
+  test('who is met leaves, who is not met is written, somebody comes: a walk still meets all who stay', async () => {
+    await store.save(crowd.map((id) => ({ before: null, after: left(id) })))
+    const met: string[] = []
+    for await (const page of store.idle(2)) {
+      met.push(...page.map(({ personId }) => personId))
+      if (met.length > 2) continue
+      const gone = await store.load(met)
+      await store.save(gone.map((before) => ({ before, after: goOffline(before.presence, before.presence.epoch) })))
+      const waiting = await store.load(crowd.filter((id) => !met.includes(id)))
+      await store.save(waiting.map((before) => ({ before, after: announced(before.presence, 1) })))
+      await store.save([{ before: null, after: left('a newcomer') }])
+    }
+    expect(met.filter((id) => id !== 'a newcomer').sort()).toEqual(crowd)
   })
 
   test('an instance that was declared dead cannot count on, and one that counted on cannot be declared dead', async () => {

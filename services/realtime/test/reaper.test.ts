@@ -10,13 +10,14 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals'
 import type { Audience } from '../src/audience.ts'
 import { openPresenceSqlite } from '../src/presence/presence.store.sqlite.ts'
 import type { Change, PresenceStore } from '../src/presence/presence.store.ts'
-import { liveDevices } from '../src/presence/presence.ts'
+import { announced, endInstance, liveDevices, reconcile } from '../src/presence/presence.ts'
 import { Reaper } from '../src/presence/reaper.ts'
 import { Roster } from '../src/presence/roster.ts'
 import { type ChatSocket, Session } from '../src/session.ts'
 
 const marks = { tokenMark: 't', userAgent: 'ua' }
 const conversationId = 'a'.repeat(24) as ConversationId
+const noon = '2026-11-23T12:00:00.000Z'
 
 let store: PresenceStore
 let said: (UserOnline | UserOffline)[]
@@ -30,7 +31,7 @@ beforeEach(() => {
 afterEach(() => store.stop?.())
 
 /** One replica's presence, without sockets: whoever is in `here` is connected to it. */
-function replica(name: string) {
+function replica(name: string, atOnce = 1_000) {
   let now = 0
   const here = new Set<Session>()
   const audience = { of: () => here, sessions: () => here } as unknown as Audience
@@ -51,6 +52,7 @@ function replica(name: string) {
     recordsMs: 60_000,
     catchUp: async () => undefined,
     monotonic: () => now,
+    atOnce,
   })
   const roster: Roster = new Roster({
     store,
@@ -64,8 +66,11 @@ function replica(name: string) {
     instance: () => reaper.incarnation,
     onKnown: () => undefined,
   })
-  const after = async (ms: number) => {
+  const pass = (ms: number) => {
     now += ms
+  }
+  const after = async (ms: number) => {
+    pass(ms)
     await reaper.tick()
     await roster.quiet()
   }
@@ -82,7 +87,7 @@ function replica(name: string) {
     roster.ended(session)
     await roster.flush()
   }
-  return { reaper, roster, after, connect, disconnect }
+  return { reaper, roster, pass, after, connect, disconnect }
 }
 const types = () => said.map(({ type, data }) => `${type} ${data.version}`)
 const presence = async () => {
@@ -240,4 +245,111 @@ test('a record whose taking was written, but not answered, is still taken by the
   await expect(a.roster.take(second, marks)).rejects.toThrow('the answer was lost')
   store.save = save
   expect(await a.roster.take(second, marks)).toMatchObject({ record: { id: 'first', rooms: [{ conversationId, seq: 7 }] } })
+})
+
+/** Of each the only device has ended, and left a record. */
+async function crowdThatLeft(): Promise<string[]> {
+  const people = Array.from({ length: 7 }, (_, n) => `person ${n}`)
+  const changes = people.map((id) => {
+    const device = { id: `phone of ${id}`, ...marks, rooms: [{ conversationId, seq: 7 }] }
+    const there = reconcile(null, { instance: 'gone', person: { ...rajesh, id }, iat: 1, live: [device], ended: [] }, noon)
+    return { before: null, after: announced(endInstance(there, 'gone', noon), 1) }
+  })
+  await store.save(changes)
+  return people
+}
+const online = async (people: readonly string[]) => (await store.load(people)).filter((one) => one.presence.online).length
+
+test('of more people than a page holds everybody goes offline after one grace, and every record is forgotten after its time', async () => {
+  const a = replica('a', 2)
+  const people = await crowdThatLeft()
+  await a.after(0)
+  await a.after(4_999)
+  expect(await online(people)).toBe(7)
+  await a.after(1)
+  expect(await online(people)).toBe(0)
+  expect(types().sort()).toEqual(people.map(() => 'user.offline 2'))
+  await a.after(54_999)
+  expect((await store.load(people)).map(({ presence }) => presence.devices.length)).toEqual(people.map(() => 1))
+  await a.after(3_000)
+  expect((await store.load(people)).map(({ presence }) => presence.devices.length)).toEqual(people.map(() => 0))
+})
+
+test('what nobody could announce is announced a page a round, until nothing is left', async () => {
+  const a = replica('a', 3)
+  const people = await crowdThatLeft()
+  brokerUp = false
+  await a.after(0)
+  await a.after(5_000)
+  expect(await online(people)).toBe(0)
+  brokerUp = true
+  const told: number[] = []
+  for (let round = 0; round < 4; round += 1) {
+    await a.after(1_000)
+    told.push(said.length)
+  }
+  expect(told).toEqual([3, 6, 7, 7])
+})
+
+test('a round longer than the lease proves life between its pages', async () => {
+  const a = replica('a', 2)
+  await crowdThatLeft()
+  await a.after(0)
+  const { idle } = store
+  store.idle = async function* (atOnce) {
+    for await (const page of idle(atOnce)) {
+      a.pass(900)
+      yield page
+    }
+  }
+  const counter = async () => (await store.instances())[0]?.counter ?? 0
+  const before = await counter()
+  await a.after(0)
+  expect(await counter()).toBe(before + 5)
+})
+
+test('what a round has no time to write is written in the next', async () => {
+  const a = replica('a', 2)
+  const people = await crowdThatLeft()
+  await a.after(0)
+  const { save } = store
+  store.save = async (changes) => {
+    a.pass(1_000)
+    return save(changes)
+  }
+  await a.after(5_000)
+  expect(await online(people)).toBe(5)
+  for (let round = 0; round < 3; round += 1) await a.after(0)
+  expect(await online(people)).toBe(0)
+})
+
+test('a stop waits for no more than the page under way', async () => {
+  const a = replica('a', 2)
+  await crowdThatLeft()
+  await a.after(0)
+  const { idle } = store
+  let pages = 0
+  let stopping: Promise<void> | undefined
+  store.idle = async function* (atOnce) {
+    for await (const page of idle(atOnce)) {
+      pages += 1
+      stopping ??= a.reaper.stop()
+      yield page
+    }
+  }
+  await a.reaper.tick()
+  await stopping
+  expect(pages).toBe(1)
+})
+
+test('records, which live for minutes, are not looked at in every round', async () => {
+  const a = replica('a')
+  const { records } = store
+  let walks = 0
+  store.records = (atOnce) => {
+    walks += 1
+    return records(atOnce)
+  }
+  for (let round = 0; round < 6; round += 1) await a.after(1_000)
+  expect(walks).toBe(2)
 })

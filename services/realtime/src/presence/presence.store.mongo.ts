@@ -4,7 +4,7 @@ import { newId } from '@fieldline/service/ids'
 import type { Logger } from '@fieldline/service/logger'
 import { connectMongo, isDuplicateKey, mongoCall } from '@fieldline/service/mongo'
 import { type mongo as driver, Schema } from 'mongoose'
-import type { PresenceStore, Stored } from './presence.store.ts'
+import type { EndedDevice, Idle, PresenceStore, Stored, Unannounced, Walk } from './presence.store.ts'
 import { liveDevices, type Presence, records } from './presence.ts'
 
 interface PersonRow {
@@ -52,6 +52,20 @@ export function openPresenceMongo(url: string, database: string, options: { log:
   const find = (filter: driver.Filter<PersonRow>, limit: number) =>
     mongoCall(async () => (await documents.find(filter, { projection: { stamp: 1, document: 1 }, limit }).toArray()).map(stored))
   const byIds = (ids: readonly string[]) => find({ _id: { $in: [...ids] } }, ids.length)
+  /** One cursor, and no sort: an index of one flag stands in the order of the documents, where each keeps its place however often it is written. */
+  async function* walk<Found>(
+    filter: driver.Filter<PersonRow>,
+    projection: driver.Document,
+    batchSize: number,
+    foundOf: (row: PersonRow) => Found[],
+  ): Walk<Found> {
+    const cursor = await mongoCall(async () => documents.find(filter, { projection, batchSize }))
+    try {
+      while (await mongoCall(() => cursor.hasNext())) yield cursor.readBufferedDocuments().flatMap(foundOf)
+    } finally {
+      await cursor.close()
+    }
+  }
 
   return {
     name: 'presence store',
@@ -69,10 +83,10 @@ export function openPresenceMongo(url: string, database: string, options: { log:
       const stamps = new Map((await byIds(rows.map(({ row }) => row._id))).map(({ presence, stamp }) => [presence.personId, stamp]))
       return new Set(rows.filter(({ row }) => stamps.get(row._id) !== row.stamp).map(({ row }) => row._id))
     },
-    idle: (limit) => find({ idle: true }, limit),
-    unannounced: (limit) => find({ unannounced: true }, limit),
+    idle: (atOnce) => walk({ idle: true }, { 'document.epoch': 1 }, atOnce, idleOf),
+    unannounced: (atOnce) => walk({ unannounced: true }, { 'document.version': 1 }, atOnce, unannouncedOf),
+    records: (atOnce) => walk({ ended: true }, { 'document.devices.id': 1, 'document.devices.instance': 1 }, atOnce, endedOf),
     ofInstance: (instance, limit) => find({ instances: instance }, limit),
-    withRecords: (limit) => find({ ended: true }, limit),
     register: (instance) =>
       mongoCall(async () => {
         await instances.updateOne({ _id: instance }, { $setOnInsert: { counter: 1, dead: false } }, { upsert: true })
@@ -116,6 +130,16 @@ function rowOf(presence: Presence): PersonRow {
     ended: records(presence).length > 0,
     instances: [...new Set(live.flatMap(({ instance }) => (instance === null ? [] : [instance])))],
   }
+}
+
+function idleOf({ _id, document: { epoch } }: PersonRow): Idle[] {
+  return [{ personId: _id, epoch }]
+}
+function unannouncedOf({ _id, document: { version } }: PersonRow): Unannounced[] {
+  return [{ personId: _id, version }]
+}
+function endedOf({ _id, document }: PersonRow): EndedDevice[] {
+  return records(document).map(({ id }) => ({ personId: _id, id }))
 }
 
 function stored({ stamp, document }: Pick<PersonRow, 'stamp' | 'document'>): Stored {

@@ -2,7 +2,7 @@
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite'
 import { newId } from '@fieldline/service/ids'
 import { mapSqliteError, migrate, openSqlite, prepared, transaction } from '@fieldline/service/sqlite'
-import type { PresenceStore, Stored } from './presence.store.ts'
+import type { PresenceStore, Stored, Walk } from './presence.store.ts'
 import { liveDevices, type Presence, records } from './presence.ts'
 
 const steps = [
@@ -28,6 +28,11 @@ export function openPresenceSqlite(file: string): PresenceStore {
         .all(...values)
         .map(stored),
     )
+  /** Page after page by person: the indexes of one flag stand in that order. */
+  async function* walk<Found>(sql: string, atOnce: number, foundOf: (row: Record<string, unknown>) => Found[]): Walk<Found> {
+    const after = (personId: string) => attempt(() => prepared(db, sql).all(personId, atOnce))
+    for (let rows = after(''); rows.length > 0; rows = after(String(rows.at(-1)?.person_id))) yield rows.flatMap(foundOf)
+  }
 
   return {
     name: 'presence store',
@@ -53,17 +58,28 @@ export function openPresenceSqlite(file: string): PresenceStore {
         }),
       )
     },
-    async idle(limit) {
-      return all('SELECT stamp, document FROM presence WHERE idle = 1 LIMIT ?', limit)
-    },
-    async unannounced(limit) {
-      return all('SELECT stamp, document FROM presence WHERE unannounced = 1 LIMIT ?', limit)
-    },
+    idle: (atOnce) =>
+      walk(
+        "SELECT person_id, document ->> 'epoch' AS epoch FROM presence WHERE idle = 1 AND person_id > ? ORDER BY person_id LIMIT ?",
+        atOnce,
+        ({ person_id, epoch }) => [{ personId: String(person_id), epoch: Number(epoch) }],
+      ),
+    unannounced: (atOnce) =>
+      walk(
+        "SELECT person_id, document ->> 'version' AS version FROM presence WHERE unannounced = 1 AND person_id > ? ORDER BY person_id LIMIT ?",
+        atOnce,
+        ({ person_id, version }) => [{ personId: String(person_id), version: Number(version) }],
+      ),
+    records: (atOnce) =>
+      walk(
+        `SELECT person_id,
+           (SELECT json_group_array(value ->> 'id') FROM json_each(document, '$.devices') WHERE value ->> 'instance' IS NULL) AS ids
+         FROM presence WHERE ended = 1 AND person_id > ? ORDER BY person_id LIMIT ?`,
+        atOnce,
+        ({ person_id, ids }) => (JSON.parse(String(ids)) as string[]).map((id) => ({ personId: String(person_id), id })),
+      ),
     async ofInstance(instance, limit) {
       return all('SELECT stamp, document FROM presence JOIN device USING (person_id) WHERE instance = ? LIMIT ?', instance, limit)
-    },
-    async withRecords(limit) {
-      return all('SELECT stamp, document FROM presence WHERE ended = 1 LIMIT ?', limit)
     },
     async register(instance) {
       attempt(() => prepared(db, 'INSERT OR IGNORE INTO instance (id, counter, dead) VALUES (?, 1, 0)').run(instance))

@@ -16,6 +16,20 @@ export interface Instance {
   readonly id: string
   readonly counter: number
 }
+/** All there are, in pages. Whoever fits from its beginning to its end is in it, once, whatever is written meanwhile. */
+export type Walk<Found> = AsyncIterable<readonly Found[]>
+export interface Idle {
+  readonly personId: string
+  readonly epoch: number
+}
+export interface Unannounced {
+  readonly personId: string
+  readonly version: number
+}
+export interface EndedDevice {
+  readonly personId: string
+  readonly id: string
+}
 
 /** Every method is atomic by itself, `save` per document. @throws AppError UNAVAILABLE from each */
 export interface PresenceStore {
@@ -29,13 +43,13 @@ export interface PresenceStore {
   /** Writes each whose stamp is still the one loaded. Returns the ids of those that were not written. */
   save(changes: readonly Change[]): Promise<Set<string>>
   /** Online without a live device. */
-  idle(limit: number): Promise<Stored[]>
+  idle(peopleAtOnce: number): Walk<Idle>
   /** Whose `version` is not announced yet. */
-  unannounced(limit: number): Promise<Stored[]>
-  /** Who has a device at this instance. */
+  unannounced(peopleAtOnce: number): Walk<Unannounced>
+  /** The records of ended devices, all of a person's in one page. */
+  records(peopleAtOnce: number): Walk<EndedDevice>
+  /** Some of those who have a device at this instance. */
   ofInstance(instance: string, limit: number): Promise<Stored[]>
-  /** Who has records of ended devices. */
-  withRecords(limit: number): Promise<Stored[]>
   /** Lists an instance that nobody knows yet. */
   register(instance: string): Promise<void>
   /** Counts on. False: it was declared dead, or is gone: its devices have ended. */

@@ -1,10 +1,11 @@
 // Notices who is gone: instances whose counter stands still, people whose grace has run out, records too old to matter.
 // Every wait is measured by this process's own monotonic clock from when it first saw a state; clocks of machines are never compared.
 import { randomBytes } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Clock } from '@fieldline/service/clock'
 import type { Logger } from '@fieldline/service/logger'
-import type { PresenceStore } from './presence.store.ts'
-import { endInstance, forget, goOffline, records } from './presence.ts'
+import type { EndedDevice, Idle, Instance, PresenceStore, Unannounced } from './presence.store.ts'
+import { endInstance, forget, goOffline } from './presence.ts'
 import type { Roster } from './roster.ts'
 
 export interface ReaperDeps {
@@ -21,28 +22,46 @@ export interface ReaperDeps {
   readonly catchUp: () => Promise<void>
   /** Milliseconds of a monotonic clock. */
   readonly monotonic?: () => number
+  /** People in one page of a walk or a write. */
+  readonly atOnce?: number
 }
 
-/** Since when each of these states has been seen. What is not seen any more is forgotten. */
-class Watch {
+/** Since when each of these states has been seen: an entry for every state there is, twice that during a walk. What is not seen any more is forgotten. */
+class Watch<State> {
+  readonly #keyOf: (state: State) => string
   #since = new Map<string, number>()
-  /** Those of `seen` that have stood for `ms`. */
-  standing(seen: Iterable<string>, now: number, ms: number): Set<string> {
+
+  constructor(keyOf: (state: State) => string) {
+    this.#keyOf = keyOf
+  }
+
+  /** Those that have stood for `ms`, of all there are. A walk that fails has seen nothing. */
+  async standing(walk: Iterable<readonly State[]> | AsyncIterable<readonly State[]>, now: () => number, ms: number): Promise<State[]> {
     const since = new Map<string, number>()
-    for (const key of seen) since.set(key, this.#since.get(key) ?? now)
+    const standing: State[] = []
+    for await (const page of walk) {
+      const at = now()
+      for (const state of page) {
+        const key = this.#keyOf(state)
+        const first = this.#since.get(key) ?? at
+        since.set(key, first)
+        if (at - first >= ms) standing.push(state)
+      }
+    }
     this.#since = since
-    return new Set([...since].flatMap(([key, at]) => (now - at >= ms ? [key] : [])))
+    return standing
   }
 }
 
-const atOnce = 1_000
-
 export class Reaper {
   readonly #deps: ReaperDeps
-  readonly #counters = new Watch()
-  readonly #graces = new Watch()
-  readonly #ages = new Watch()
-  readonly #unannounced = new Watch()
+  readonly #atOnce: number
+  readonly #counters = new Watch<Instance>(({ id, counter }) => `${id} ${counter}`)
+  readonly #graces = new Watch<Idle>(({ personId, epoch }) => `${epoch} ${personId}`)
+  readonly #ages = new Watch<EndedDevice>(({ id }) => id)
+  readonly #unannounced = new Watch<Unannounced>(({ personId, version }) => `${version} ${personId}`)
+  #beatAt = 0
+  #agesLookedAt = Number.NEGATIVE_INFINITY
   #incarnation: string
   #registered = false
   #timer: NodeJS.Timeout | undefined
@@ -51,6 +70,7 @@ export class Reaper {
 
   constructor(deps: ReaperDeps) {
     this.#deps = deps
+    this.#atOnce = deps.atOnce ?? 1_000
     this.#incarnation = incarnationOf(deps.name)
   }
 
@@ -111,6 +131,7 @@ export class Reaper {
 
   async #live(): Promise<void> {
     const { store, roster, name } = this.#deps
+    this.#beatAt = this.#now()
     if (this.#registered && (await store.beat(this.#incarnation))) return
     const back = this.#registered
     if (back) this.#incarnation = incarnationOf(name)
@@ -119,27 +140,45 @@ export class Reaper {
     if (back) roster().touchAll()
   }
 
+  /** Page after page, others in between. A long round costs this instance neither its lease nor the time it has to stop. */
+  async *#paced<Page>(pages: Iterable<Page> | AsyncIterable<Page>): AsyncGenerator<Page> {
+    for await (const page of pages) {
+      if (this.#stopped) return
+      await this.#keepAlive()
+      yield page
+      await nextTurn()
+    }
+  }
+
+  /** What can be written in the time between two rounds; the rest waits for the next one, and nothing else for the rest. */
+  *#pagesOf<Item>(items: readonly Item[]): Generator<Item[]> {
+    const begun = this.#now()
+    for (let at = 0; at < items.length && (at === 0 || this.#now() - begun < this.everyMs); at += this.#atOnce)
+      yield items.slice(at, at + this.#atOnce)
+  }
+
+  async #keepAlive(): Promise<void> {
+    if (!this.#stopped && this.#now() - this.#beatAt >= this.everyMs) await this.#live()
+  }
+
   async #endDead(): Promise<void> {
     const { store, name, leaseMs } = this.#deps
     const others = (await store.instances()).filter(({ id }) => id !== this.#incarnation)
     // A predecessor of the same name, or any in a store that only one process opens, is dead without a lease.
     const certain = others.filter(({ id }) => store.exclusive || id.startsWith(`${name}.`))
-    const standing = this.#counters.standing(
-      others.map(({ id, counter }) => `${id} ${counter}`),
-      this.#now(),
-      leaseMs,
-    )
-    const late = others.filter(({ id, counter }) => standing.has(`${id} ${counter}`))
+    const late = await this.#counters.standing([others], () => this.#now(), leaseMs)
     for (const { id, counter } of new Set([...certain, ...late])) await this.#bury(id, counter)
   }
 
   /** Declared dead first, so that it cannot go on as this incarnation; its devices then; its name last, so that a crash between is finished by the next. */
   async #bury(id: string, counter: number | null): Promise<void> {
     const { store, log } = this.#deps
+    const some = () => store.ofInstance(id, this.#atOnce)
     const at = counter ?? (await store.instances()).find((one) => one.id === id)?.counter
     if (at === undefined || !(await store.declareDead(id, at))) return
     let ended = 0
-    for (let found = await store.ofInstance(id, atOnce); found.length > 0; found = await store.ofInstance(id, atOnce)) {
+    for (let found = await some(); found.length > 0; found = await some()) {
+      await this.#keepAlive()
       const now = this.#deps.clock.now().toISOString()
       await this.#deps.roster().change(
         found.map(({ presence }) => presence.personId),
@@ -153,44 +192,31 @@ export class Reaper {
 
   async #endGraces(): Promise<void> {
     const { store, roster, graceMs } = this.#deps
-    const idle = await store.idle(atOnce)
-    const standing = this.#graces.standing(
-      idle.map(({ presence }) => `${presence.epoch} ${presence.personId}`),
-      this.#now(),
-      graceMs,
-    )
-    const over = new Map(
-      idle.flatMap(({ presence }) => (standing.has(`${presence.epoch} ${presence.personId}`) ? [[presence.personId, presence.epoch]] : [])),
-    )
-    if (over.size === 0) return
-    const gone = await roster().change([...over.keys()], (before, personId) => before && goOffline(before, over.get(personId) ?? -1))
-    roster().announce(gone)
+    const over = await this.#graces.standing(this.#paced(store.idle(this.#atOnce)), () => this.#now(), graceMs)
+    for await (const page of this.#paced(this.#pagesOf(over))) {
+      const epochs = new Map(page.map(({ personId, epoch }) => [personId, epoch]))
+      const gone = await roster().change([...epochs.keys()], (before, personId) => before && goOffline(before, epochs.get(personId) ?? -1))
+      roster().announce(gone)
+    }
   }
 
-  /** What its writer did not get to announce: it died, or the broker was away. */
+  /** What its writer did not get to announce: it died, or the broker was away. One page a round: nobody waits here for what the broker takes. */
   async #announceLeft(): Promise<void> {
     const { store, roster } = this.#deps
-    const left = await store.unannounced(atOnce)
-    const standing = this.#unannounced.standing(
-      left.map(({ presence }) => `${presence.version} ${presence.personId}`),
-      this.#now(),
-      this.everyMs,
-    )
-    const due = left.filter(({ presence }) => standing.has(`${presence.version} ${presence.personId}`))
-    roster().announce(due.map(({ presence }) => presence))
+    const due = await this.#unannounced.standing(this.#paced(store.unannounced(this.#atOnce)), () => this.#now(), this.everyMs)
+    const left = await store.load(due.slice(0, this.#atOnce).map(({ personId }) => personId))
+    roster().announce(left.map(({ presence }) => presence))
   }
 
   async #forgetOld(): Promise<void> {
     const { store, roster, recordsMs } = this.#deps
-    const found = await store.withRecords(atOnce)
-    const ids = found.flatMap(({ presence }) => records(presence).map(({ id }) => id))
-    const old = this.#ages.standing(ids, this.#now(), recordsMs)
-    if (old.size === 0) return
-    const owners = found.filter(({ presence }) => records(presence).some(({ id }) => old.has(id)))
-    await roster().change(
-      owners.map(({ presence }) => presence.personId),
-      (before) => before && forget(before, old),
-    )
+    // A record lives for minutes: a walk over all of them in each round would be work for nothing.
+    if (this.#now() - this.#agesLookedAt < recordsMs / 20) return
+    const old = await this.#ages.standing(this.#paced(store.records(this.#atOnce)), () => this.#now(), recordsMs)
+    this.#agesLookedAt = this.#now()
+    const ids = new Set(old.map(({ id }) => id))
+    const owners = [...new Set(old.map(({ personId }) => personId))]
+    for await (const page of this.#paced(this.#pagesOf(owners))) await roster().change(page, (before) => before && forget(before, ids))
   }
 
   #now(): number {
