@@ -412,10 +412,15 @@ export class Room {
   async #sinceWish(join: Join): Promise<void> {
     const { conversations } = this.#deps
     const as = join.session.person
-    const { lastSeq } = await conversations.snapshot(this.id, { as })
-    const recent = await conversations.snapshot(this.id, { afterSeq: Math.max(0, lastSeq - repairPage), limit: repairPage, as })
-    const first = recent.messages.find(({ createdAt }) => Date.parse(createdAt) >= join.wishedAt)
-    join.afterSeq = Math.min(join.afterSeq ?? Number.POSITIVE_INFINITY, first ? first.seq - 1 : recent.lastSeq)
+    let { lastSeq: before } = await conversations.snapshot(this.id, { as })
+    for (let goOn = true; goOn; ) {
+      const { messages } = await conversations.snapshot(this.id, { afterSeq: Math.max(0, before - repairPage), limit: repairPage, as })
+      const first = messages.find(({ seq, createdAt }) => seq <= before && Date.parse(createdAt) >= join.wishedAt)
+      if (first) before = first.seq - 1
+      // All of a page: there may be more before it.
+      goOn = first !== undefined && first === messages[0]
+    }
+    join.afterSeq = Math.min(join.afterSeq ?? Number.POSITIVE_INFINITY, before)
     join.since = join.afterSeq
     join.byTime = false
   }

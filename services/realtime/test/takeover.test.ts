@@ -144,6 +144,27 @@ describe.each([['websocket'], ['polling']])('over %s', (transport) => {
   })
 })
 
+test('however much was sent since a join that never came about was wished for, the next connection is told all of it', async () => {
+  const house = await openHouse()
+  try {
+    const app = await house.replica({ TAKEOVER_MS: '150' })
+    const id = house.conversation.create(rajesh, asha)
+    const release = house.conversation.hold(id)
+    const farmer = await house.client(app, rajesh)
+    farmer.socket.emit('conversation:join', { conversationId: id })
+    await eventually(() => house.conversation.asked.some((one) => one.endsWith('/snapshot')))
+    const back = once(farmer.socket, 'connect')
+    cut(farmer)
+    for (let n = 1; n <= 1_001; n += 1) await house.conversation.send(id, asha, `m${n}`)
+    await back
+    release()
+    await eventually(() => farmer.texts.includes('m1001'))
+    expect(farmer.texts).toEqual(house.conversation.messages(id).map(({ content }) => content))
+  } finally {
+    await house.stop()
+  }
+})
+
 test('a conversation that cannot be read holds up no send into another after a reconnect', async () => {
   const house = await openHouse()
   try {
