@@ -9,7 +9,7 @@ import { Deadlines } from './deadlines.ts'
 import { validTraceparent } from './door.ts'
 import { type Engine, releaseHandshake } from './engine.ts'
 import type { RealtimeMetrics } from './metrics.ts'
-import { type ChatSocket, deviceMarks, Session } from './session.ts'
+import { type ChatSocket, clientMarks, deviceMarks, pidOf, Session } from './session.ts'
 
 export interface ConnectionDeps {
   readonly engine: Engine
@@ -93,7 +93,10 @@ export class Connections {
     const token: unknown = socket.handshake.auth.token
     try {
       if (typeof token !== 'string' || token === '') throw new AppError('UNAUTHENTICATED', 'Authentication required')
-      socket.data.admitted = { person: await verifier.verify(token), token }
+      const admitted = { person: await verifier.verify(token), token, ...clientMarks(socket.handshake.auth.pid) }
+      // Socket.IO puts it into its answer; the recovery that it is for is off.
+      Object.assign(socket, { pid: pidOf(admitted) })
+      socket.data.admitted = admitted
       next()
     } catch (error) {
       if (error instanceof AppError && error.status === 401) {
@@ -114,7 +117,8 @@ export class Connections {
       return
     }
     const { engine, audience, confirmations, arrived, mostSockets, metrics } = this.#deps
-    const marks = deviceMarks(admitted.token, socket.handshake.headers['user-agent'])
+    const { clientId, shown } = admitted
+    const marks = { ...deviceMarks(admitted.token, socket.handshake.headers['user-agent']), clientId, shown }
     const session = new Session(socket, admitted, marks, validTraceparent(socket.handshake.auth.traceparent))
     socket.data = { session }
     engine.authenticated(engineOf(session).id)
@@ -123,6 +127,8 @@ export class Connections {
     socket.onAny(this.#onAny)
     socket.on('disconnect', this.#onDisconnect)
     const theirs = audience.of(session.person.id)
+    // A client that is back has no other connection, whatever its old one looks like.
+    if (shown) for (const other of [...theirs]) if (other.clientId === clientId) other.close()
     if (theirs.size >= mostSockets) {
       const [oldest] = theirs
       metrics.drops.inc({ reason: 'too-many-sockets' })

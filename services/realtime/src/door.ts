@@ -7,6 +7,7 @@ import { type Carrier, span } from '@fieldline/service/telemetry'
 import type { ZodType } from 'zod'
 import type { Rate, RateLimiter } from './limits.ts'
 import type { RealtimeMetrics } from './metrics.ts'
+import { TakenBack } from './rooms.ts'
 import type { Session } from './session.ts'
 
 /** What a door makes of a parsed event; its result is the acknowledgement's `data`. @throws AppError */
@@ -28,6 +29,7 @@ export function createDoorkeeper(doors: Doors, { limiter, rates, metrics, log, r
   async function run(session: Session, event: string, payload: unknown): Promise<unknown> {
     if (session.person.exp !== null && Date.now() >= session.person.exp * 1_000 && event !== 'auth:refresh')
       throw new AppError('TOKEN_EXPIRED', 'The token has expired')
+    if (session.leaving) throw new AppError('UNAVAILABLE', 'This connection is about to end; say it again on the next', { retryAfter: 1 })
     const known = isClientEvent(event)
     if (limiter && !silent.has(event)) {
       const rate = (known && rates[event]) || rates.other
@@ -65,7 +67,8 @@ export function createDoorkeeper(doors: Doors, { limiter, rates, metrics, log, r
       if (error !== thrown) log.error({ err: thrown, event: label }, 'event failed')
       metrics.events.inc({ event: label, outcome: error.code })
       const { code, retryable } = error
-      if (!silent.has(event)) session.emit('error', { message: error.message, code, ...named(event, payload, thrown), retryable })
+      if (!silent.has(event) && !(error instanceof TakenBack))
+        session.emit('error', { message: error.message, code, ...named(event, payload, thrown), retryable })
       acknowledge?.({
         ok: false,
         error: { code, message: error.message, retryable, ...(error.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }) },

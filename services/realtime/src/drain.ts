@@ -21,6 +21,10 @@ export class Running {
     }
   }
 
+  has(session: Session): boolean {
+    return this.#counts.has(session)
+  }
+
   /** Resolves when nothing of this socket runs any more. */
   ended(session: Session): Promise<void> {
     if (!this.#counts.has(session)) return Promise.resolve()
@@ -35,11 +39,17 @@ export async function drain(
   confirmed: (session: Session) => Promise<void>,
   { spreadMs, withinMs }: { spreadMs: number; withinMs: number },
 ): Promise<void> {
+  const lastWord = performance.now() + Math.max(spreadMs, withinMs / 2)
   const closing = [...audience.sessions()].map(async (session) => {
     await pause(Math.random() * spreadMs)
-    await running.ended(session)
-    // What it has is known then, so nothing of it comes twice on its next connection.
-    if (!session.closed) await confirmed(session)
+    do {
+      await Promise.race([running.ended(session), pause(lastWord - performance.now())])
+      // Who never stops talking is told to, and answered what was taken.
+      session.leaving = performance.now() >= lastWord
+      if (session.leaving) await running.ended(session)
+      // What it has is known then, so nothing of it comes twice on its next connection.
+      if (!session.closed) await confirmed(session)
+    } while (running.has(session) && !session.leaving)
     if (!session.closed) session.end()
   })
   await Promise.race([Promise.all(closing), pause(withinMs)])

@@ -21,6 +21,7 @@ const mostWaitingSends = 100
 export function messageDoors({ rooms, typing, conversations, takeover }: MessageDoorDeps) {
   return {
     'message:send': async (session, command) => {
+      session.want(command.conversationId)
       const clientMessageId = command.clientMessageId ?? newId()
       typing.sending(session, command.conversationId, clientMessageId)
       return oneAtATime(session, command.conversationId, async () => {
@@ -33,6 +34,9 @@ export function messageDoors({ rooms, typing, conversations, takeover }: Message
           const sent = { messageId, timestamp, conversationId, seq, clientMessageId }
           session.emit('message:sent', sent)
           // Where it landed: a message to a closed conversation is in the farmer's current one.
+          if (conversationId !== command.conversationId && session.wants(command.conversationId)) session.want(conversationId)
+          // Whose rooms are full hears at least what it says itself.
+          if (!rooms.hasRoomFor(session, conversationId)) session.emit('message:new', { message, conversationId })
           if (follows || conversationId !== command.conversationId) void rooms.follow(session, conversationId, { seq: seq - 1 })
           else takeover.after(session, conversationId, seq - 1)
           return sent

@@ -86,8 +86,8 @@ export class Room {
    */
   readonly #toldSince = new Map<Session, number>()
   readonly #joins = new Map<Session, Join>()
-  /** The client's own joins behind one of ours that still tells what was missed. */
-  readonly #deferred = new Map<Session, Join>()
+  /** The client's own joins behind another of its own, or behind one of ours that still tells what was missed; in order. */
+  readonly #deferred = new Map<Session, Join[]>()
   /** Joined by a right the state alone does not show: an agent in an earlier conversation of its farmer. */
   readonly #byGrant = new Set<Session>()
   #cursor: Cursor | null = null
@@ -133,7 +133,7 @@ export class Room {
     if (this.#cursor && this.#cursor.eventNo < eventNo) this.#lane.push({ kind: 'check', eventNo, cause })
   }
 
-  /** Wishes to join. A wish of ours adds nothing to one that is under way; the client's own takes its place, but never what it would have told. */
+  /** Wishes to join. A wish of ours adds nothing to one that is under way. The client's own takes its place, but never what it would have told; behind another of its own it waits. */
   join(join: Join): void {
     const before = this.#joins.get(join.session)
     if (before && join.answer === null) {
@@ -141,10 +141,8 @@ export class Room {
       join.settled?.()
       return
     }
-    if (before && before.answer === null && before.afterSeq !== undefined && join.afterSeq === undefined) {
-      const deferred = this.#deferred.get(join.session)
-      this.#deferred.set(join.session, join)
-      deferred?.settled?.()
+    if (before && (before.answer !== null || (before.afterSeq !== undefined && join.afterSeq === undefined))) {
+      this.#deferred.set(join.session, [...(this.#deferred.get(join.session) ?? []), join])
       return
     }
     this.#joins.set(join.session, join)
@@ -169,9 +167,9 @@ export class Room {
 
   /** At once, whatever the lane is doing. */
   leave(session: Session): void {
-    for (const joins of [this.#joins, this.#deferred]) {
-      const join = joins.get(session)
-      joins.delete(session)
+    const joins = [this.#joins.get(session), ...this.#takeDeferred(session)]
+    this.#joins.delete(session)
+    for (const join of joins) {
       join?.tried?.()
       join?.settled?.()
     }
@@ -454,10 +452,10 @@ export class Room {
   #failed(join: Join, error: AppError): void {
     const { session } = join
     join.answer?.(error)
-    const again = this.#deferred.get(session)
-    this.#deferred.delete(session)
-    again?.answer?.(error)
-    again?.settled?.()
+    for (const again of this.#takeDeferred(session)) {
+      again.answer?.(error)
+      again.settled?.()
+    }
     join.answer = null
     join.tried?.()
     join.tried = null
@@ -478,12 +476,16 @@ export class Room {
     const { session } = join
     this.#joins.delete(session)
     if (outcome) join.answer?.(outcome)
-    const next = this.#deferred.get(session)
-    this.#deferred.delete(session)
-    if (next) this.join(next)
+    for (const next of this.#takeDeferred(session)) this.join(next)
     join.tried?.()
     join.settled?.()
     this.#endIfEmpty()
+  }
+
+  #takeDeferred(session: Session): readonly Join[] {
+    const deferred = this.#deferred.get(session) ?? []
+    this.#deferred.delete(session)
+    return deferred
   }
 
   #remove(session: Session): void {

@@ -8,6 +8,13 @@ import type { Parties } from './rights.ts'
 import { type Join, Room, type RoomDeps } from './room.ts'
 import type { Session } from './session.ts'
 
+/** A join whose socket left before it was in: answered as such, and nobody is told of an error. */
+export class TakenBack extends AppError {
+  constructor(message: string) {
+    super('UNAVAILABLE', message)
+  }
+}
+
 export class Rooms {
   readonly #rooms = new Map<ConversationId, Room>()
   /** Rooms by participant, for presence. */
@@ -52,7 +59,7 @@ export class Rooms {
 
   /** The client's own join. @throws AppError as conversation refuses it; RATE_LIMITED with too many rooms; UNAVAILABLE when it is tried on */
   join(session: Session, id: ConversationId, afterSeq: number | undefined): Promise<Joined> {
-    if (!this.#hasRoomFor(session, id)) throw new AppError('RATE_LIMITED', `A connection may join ${this.#mostRooms} conversations`)
+    if (!this.hasRoomFor(session, id)) throw new AppError('RATE_LIMITED', `A connection may join ${this.#mostRooms} conversations`)
     return new Promise((resolve, reject) => {
       let answered = false
       const answer = (outcome: Joined | AppError) => {
@@ -61,23 +68,24 @@ export class Rooms {
         else resolve(outcome)
       }
       // An error is made only where somebody hears it: each costs a stack trace.
-      const settled = () => answered || reject(new AppError('UNAVAILABLE', 'The join was given up'))
+      const settled = () => answered || reject(new TakenBack('The connection left, or ended, before it had joined'))
+      session.want(id)
       if (afterSeq !== undefined) session.manage(id)
       this.#wish(session, id, { seq: afterSeq ?? null }, { answer, settled, tried: null })
     })
   }
 
   /**
-   * Joins without the client asking: what it missed from there on comes as `message:new`. Resolves when that was tried once: where it has to be tried on,
+   * Joins without the client asking, unless it has left meanwhile: what it missed from there on comes as `message:new`. Resolves when that was tried once: where it has to be tried on,
    * whoever waits for it would wait for as long as the conversation cannot be read.
    */
   follow(session: Session, id: ConversationId, from: Standpoint): Promise<void> {
-    if (session.closed || session.joined.has(id) || !this.#hasRoomFor(session, id)) return Promise.resolve()
+    if (session.closed || session.joined.has(id) || !session.wants(id) || !this.hasRoomFor(session, id)) return Promise.resolve()
     return new Promise((resolve) => this.#wish(session, id, from, { answer: null, settled: null, tried: resolve }))
   }
 
   /** Joins under way count: many at once would pass the limit together. */
-  #hasRoomFor(session: Session, id: ConversationId): boolean {
+  hasRoomFor(session: Session, id: ConversationId): boolean {
     if (session.joined.has(id) || session.isEntering(id)) return true
     const wished = [...session.entering].filter((one) => !session.joined.has(one))
     return session.joined.size + wished.length < this.#mostRooms
@@ -109,10 +117,12 @@ export class Rooms {
   }
 
   leave(session: Session, id: ConversationId): void {
+    session.unwant(id)
     this.#rooms.get(id)?.leave(session)
   }
   /** All of this socket's, and what it still wished for. */
   leaveAll(session: Session): void {
+    session.unwant()
     for (const id of new Set([...session.joined, ...session.entering])) this.leave(session, id)
   }
 

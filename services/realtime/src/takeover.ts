@@ -2,7 +2,7 @@
 import type { ConversationId } from '@fieldline/contracts/ids'
 import type { Logger } from '@fieldline/service/logger'
 import type { RealtimeMetrics } from './metrics.ts'
-import { type Claim, type Device, earliest, matches, type Standpoint } from './presence/presence.ts'
+import { type Claim, type Device, earliest, looksLike, matches, type Standpoint } from './presence/presence.ts'
 import type { Rooms } from './rooms.ts'
 import type { Session } from './session.ts'
 
@@ -95,12 +95,13 @@ export class Takeover {
     const managedToo = performance.now() - session.connectedAt >= this.#deps.afterMs * managedPatience
     const beside = this.#beside.get(session) ?? new Set()
     this.#beside.set(session, beside)
-    const claim = { tokenMark: session.tokenMark, userAgent: session.userAgent, conversationId, managedToo, beside }
+    const { tokenMark, userAgent, clientId, shown } = session
+    const claim = { tokenMark, userAgent, clientId, shown, conversationId, managedToo, beside }
     try {
       const { record, others, managed } = await take(session, claim)
       if (!record) {
         const maybe = others.filter((device) => matches(device, claim))
-        const twins = maybe.filter(({ tokenMark, userAgent }) => tokenMark === claim.tokenMark && userAgent === claim.userAgent)
+        const twins = maybe.filter((device) => shown || looksLike(device, claim))
         for (const { id } of twins) probe(id, () => beside.add(id))
         const stands: Standpoint[] = twins.flatMap(({ id, rooms: joined }) =>
           joined.flatMap((room) => {

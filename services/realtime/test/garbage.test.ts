@@ -210,6 +210,23 @@ describe('ends', () => {
     expect(farmer.socket.active).toBe(true)
   })
 
+  test('who never stops talking is answered all that was taken of it, until the end', async () => {
+    await start({ RATE_LIMIT_ENABLED: 'false', DRAIN_MS: '6000' })
+    const farmer = await house.client(app, rajesh, { reconnection: false })
+    await farmer.join(id)
+    let answered = 0
+    const talk = async (): Promise<void> => {
+      const answer = await farmer.ask('message:send', { conversationId: id, content: 'and another thing' }).catch(() => null)
+      if (answer?.ok) answered += 1
+      if (answer) return talk()
+    }
+    const talks = [talk(), talk(), talk()]
+    await eventually(() => answered > 10)
+    await app.stop()
+    await Promise.all(talks)
+    expect(answered).toBe(house.conversation.messages(id).length)
+  })
+
   test('presence is answered to services and to nobody else, and the replica tells its name', async () => {
     await start({ INSTANCE_NAME: 'rt-1' })
     const farmer = await house.client(app, rajesh)

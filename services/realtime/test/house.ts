@@ -28,6 +28,8 @@ export interface House {
 export interface ClientOptions extends Partial<ManagerOptions & SocketOptions> {
   token?: string
   connected?: boolean
+  /** As clients did before 4.6, and those of other languages do: never shows the name it was given. */
+  nameless?: boolean
 }
 
 export class Client {
@@ -90,7 +92,7 @@ export async function openHouse(brokerUrl?: string): Promise<House> {
       await app.start()
       return app as App & { readonly url: string }
     },
-    async client(app, who, { token, connected = true, ...options } = {}) {
+    async client(app, who, { token, connected = true, nameless = false, ...options } = {}) {
       const socket = io(app.url, {
         auth: { token: token ?? tokenFor(who) },
         transports: ['websocket'],
@@ -99,6 +101,7 @@ export async function openHouse(brokerUrl?: string): Promise<House> {
         reconnectionDelayMax: 50,
         ...options,
       })
+      if (nameless) Object.defineProperty(socket, '_pid', { get: () => undefined, set: () => undefined })
       const client = new Client(socket)
       clients.push(client)
       if (connected && !socket.connected) await once(socket, 'connect')

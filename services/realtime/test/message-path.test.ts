@@ -123,6 +123,21 @@ describe.each([['websocket'], ['polling']])('over %s', (transport) => {
     expect(again).toMatchObject({ lastSeq: 2, hasMore: false })
   })
 
+  test('joins at once are answered each, and one that is taken back is no error', async () => {
+    await house.conversation.send(id, rajesh, 'm1')
+    const agent = await house.client(app, asha, by)
+    const joined = await Promise.all([agent.join(id, 0), agent.join(id), agent.join(id, 0)])
+    expect(joined.map(({ messages }) => messages.length)).toEqual([1, 0, 1])
+    await agent.ask('conversation:leave', { conversationId: id })
+    const release = house.conversation.hold(id)
+    const asked = agent.ask('conversation:join', { conversationId: id })
+    await agent.ask('conversation:leave', { conversationId: id })
+    expect(await asked).toMatchObject({ ok: false, error: { code: 'UNAVAILABLE' } })
+    release()
+    await agent.join(id)
+    expect(agent.of('error')).toEqual([])
+  })
+
   test('what a connection that sent without joining has confirmed is in the answer to its join', async () => {
     const farmer = await house.client(app, rajesh, by)
     await farmer.ask('message:send', { conversationId: id, content: 'm1' })

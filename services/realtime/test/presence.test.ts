@@ -91,6 +91,29 @@ describe('records', () => {
     const found = takeRecord(ended(record('agent', 1, { tokenMark: 'other' }), record('token', 9, { userAgent: 'other' })), claim)
     expect(found?.record.id).toBe('token')
   })
+  test('a client that shows its name gets its own record, where it stood last, and none of those that look alike', () => {
+    const mine = { ...claim, clientId: 'me', shown: true }
+    const own = { clientId: 'me', tokenMark: 'older' }
+    const stored = ended(record('tab', 2, { clientId: 'tab' }), record('before', 3, own), record('last', 9, own), record('legacy', 1))
+    const taken = takeRecord(stored, mine)
+    expect(taken?.record).toMatchObject({ id: 'last', rooms: [room(9)] })
+    expect(records(taken?.after as Presence).map(({ id }) => id)).toEqual(['tab', 'legacy'])
+    expect(takeRecord(taken?.after as Presence, mine)).toBeNull()
+  })
+  test('what a client that shows its name left is left for it', () => {
+    expect(takeRecord(ended(record('x', 2, { clientId: 'other', shown: true })), claim)).toBeNull()
+  })
+  test('of an instance that died the last to end is still the last', () => {
+    const own = { clientId: 'me', tokenMark: 'older' }
+    const stored = ended({ ...record('last', 9, own), instance: 'A' }, record('before', 3, own))
+    expect(takeRecord(endInstance(stored, 'A', later), { ...claim, clientId: 'me', shown: true })?.record.id).toBe('last')
+  })
+  test('what looks just like a client that joins by itself is given the time to', () => {
+    const joining = record('now', 9, { rooms: [{ ...room(9), managed: true }] })
+    const both = ended(record('once', 3), joining)
+    expect(takeRecord(both, claim)).toBeNull()
+    expect(takeRecord(both, { ...claim, managedToo: true })).not.toBeNull()
+  })
   test('another device of the person, by token and by User-Agent, is left alone', () => {
     expect(takeRecord(ended(record('x', 1, { tokenMark: 'other', userAgent: 'other' })), claim)).toBeNull()
   })

@@ -13,11 +13,11 @@ test('a replica that stood still itself takes no device for dead that has answer
     const app = await house.replica({ TAKEOVER_MS: '30', PROBE_MS: `${probeMs}`, CONFIRM_MS: '60000' })
     const id = house.conversation.create(rajesh, asha)
     const token = tokenFor(asha)
-    const joined = await house.client(app, asha, { token })
+    const joined = await house.client(app, asha, { token, nameless: true })
     await joined.join(id)
     const { id: connection } = joined.socket
     const probed = new Promise<void>((resolve) => joined.socket.io.engine.once('ping', () => resolve()))
-    await house.client(app, asha, { token })
+    await house.client(app, asha, { token, nameless: true })
     await probed
     // The answer is on its way: next the timers are looked at, and only then what has arrived.
     await new Promise((resolve) => setImmediate(resolve))
@@ -36,11 +36,17 @@ test('a tab that answered beside a newer one gets its room back after a lost con
     const app = await house.replica({ TAKEOVER_MS: '300', CONFIRM_MS: '60000' })
     const id = house.conversation.create(rajesh, asha)
     const token = tokenFor(asha)
-    const joined = await house.client(app, asha, { token, reconnectionDelay: 600, reconnectionDelayMax: 600, randomizationFactor: 0 })
+    const joined = await house.client(app, asha, {
+      token,
+      nameless: true,
+      reconnectionDelay: 600,
+      reconnectionDelayMax: 600,
+      randomizationFactor: 0,
+    })
     await joined.join(id)
     const { engine } = joined.socket.io
     const probed = new Promise<void>((resolve) => engine.once('ping', () => resolve()))
-    const newer = await house.client(app, asha, { token })
+    const newer = await house.client(app, asha, { token, nameless: true })
     await probed
     // What the newer one says is read after the answer, which left before it on the same machine; only then is the line cut.
     await newer.ask('conversation:leave', { conversationId: id })

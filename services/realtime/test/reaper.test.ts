@@ -15,7 +15,7 @@ import { Reaper } from '../src/presence/reaper.ts'
 import { Roster } from '../src/presence/roster.ts'
 import { type ChatSocket, Session } from '../src/session.ts'
 
-const marks = { tokenMark: 't', userAgent: 'ua' }
+const marks = { tokenMark: 't', userAgent: 'ua', clientId: 'c', shown: false }
 const conversationId = 'a'.repeat(24) as ConversationId
 const noon = '2026-11-23T12:00:00.000Z'
 

@@ -14,11 +14,15 @@ function cut({ socket }: Client): void {
   socket.io.engine.close()
 }
 
-describe.each([['websocket'], ['polling']])('over %s', (transport) => {
+describe.each([
+  ['websocket', { nameless: false }],
+  ['polling', { nameless: false }],
+  ['websocket', { nameless: true }],
+])('over %s, %j', (transport, { nameless }) => {
   let house: House
   let app: App & { readonly url: string }
   let id: ConversationId
-  const by = { transports: [transport] }
+  const by = { transports: [transport], nameless }
   const snapshots = () => house.conversation.asked.filter((one) => one.endsWith('/snapshot')).length
   const contents = () => house.conversation.messages(id).map(({ content }) => content)
   beforeEach(async () => {
@@ -128,6 +132,57 @@ describe.each([['websocket'], ['polling']])('over %s', (transport) => {
     release()
     await eventually(() => farmer.texts.length >= 2)
     expect(farmer.texts).toEqual(['missed', 'missed again'])
+  })
+
+  test('what it leaves while it is away, or before it is joined again, it is not joined again', async () => {
+    const farmer = await house.client(app, rajesh, by)
+    const agent = await house.client(app, asha)
+    const kept = house.conversation.create(rajesh, asha)
+    for (const each of [id, kept]) {
+      await farmer.join(each)
+      await agent.join(each)
+    }
+    const back = once(farmer.socket, 'connect')
+    const gone = once(farmer.socket, 'disconnect')
+    cut(farmer)
+    await gone
+    farmer.socket.emit('conversation:leave', { conversationId: id })
+    await back
+    await house.conversation.send(id, asha, 'unheard')
+    await house.conversation.send(kept, asha, 'heard')
+    await eventually(() => farmer.texts.includes('heard'))
+    await house.conversation.send(id, asha, 'nor this')
+    await eventually(() => farmer.of('notification:new-message').some(({ message }) => message.content === 'nor this'))
+    expect(farmer.texts).toEqual(['heard'])
+  })
+
+  test('a send does not join again what was left before it was answered', async () => {
+    const farmer = await house.client(app, rajesh, by)
+    const sent = farmer.ask('message:send', { conversationId: id, content: 'mine' })
+    const left = farmer.ask('conversation:leave', { conversationId: id })
+    expect([await sent, await left]).toMatchObject([{ ok: true }, { ok: true }])
+    await house.conversation.send(id, asha, 'unheard')
+    await eventually(() => farmer.of('notification:new-message').some(({ message }) => message.content === 'unheard'))
+    expect(farmer.texts).toEqual([])
+  })
+
+  test('a chat that was opened and left before is not told again what it showed, after a lost connection', async () => {
+    const before = await house.client(app, rajesh, { ...by, forceNew: true })
+    await before.join(id)
+    await house.conversation.send(id, asha, 'seen before')
+    await eventually(() => before.texts.length === 1)
+    before.socket.disconnect()
+    for (let n = 0; n < 5; n += 1) await house.conversation.send(id, asha, `history ${n}`)
+    const farmer = await house.client(app, rajesh, by)
+    await farmer.join(id, ...(nameless ? [6] : []))
+    const back = once(farmer.socket, 'connect')
+    cut(farmer)
+    await house.conversation.send(id, asha, 'missed')
+    await back
+    if (nameless) expect((await farmer.join(id, 6)).messages.map(({ content }) => content)).toEqual(['missed'])
+    await house.conversation.send(id, asha, 'live')
+    await eventually(() => farmer.texts.includes('live'))
+    expect(farmer.texts).toEqual(nameless ? ['live'] : ['missed', 'live'])
   })
 
   test('a join that failed for a passing reason is tried on, and what came meanwhile is told', async () => {

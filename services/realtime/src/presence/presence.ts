@@ -24,6 +24,10 @@ export interface Device {
   readonly instance: string | null
   readonly tokenMark: string
   readonly userAgent: string
+  /** The name we gave its client; absent in what a former release wrote. */
+  readonly clientId?: string
+  /** The client has shown that name: it comes back with it. */
+  readonly shown?: boolean
   readonly rooms: readonly JoinedRoom[]
 }
 
@@ -81,8 +85,9 @@ export function reconcile(before: Presence | null, local: LocalTruth, now: strin
 
 /** All devices of a dead instance have ended. */
 export function endInstance(before: Presence, instance: string, now: string): Presence {
-  const devices = before.devices.map((device) => (device.instance === instance ? { ...device, instance: null } : device))
-  return settle(before, devices, now)
+  const ended = before.devices.filter((device) => device.instance === instance).map((device) => ({ ...device, instance: null }))
+  // The last to end stands last.
+  return settle(before, [...before.devices.filter((device) => device.instance !== instance), ...ended], now)
 }
 
 /** Offline, if still nobody is there and nothing has changed since `epoch`. */
@@ -107,9 +112,7 @@ export function forget(before: Presence, ids: ReadonlySet<string>): Presence {
   return { ...before, devices: before.devices.filter(({ id, instance }) => instance !== null || !ids.has(id)) }
 }
 
-export interface Claim {
-  readonly tokenMark: string
-  readonly userAgent: string
+export interface Claim extends Pick<Device, 'tokenMark' | 'userAgent' | 'clientId' | 'shown'> {
   /** Only a record that has joined this. */
   readonly conversationId?: ConversationId | undefined
   /** Also of a device whose client joins by itself, and was given the time to. */
@@ -123,17 +126,42 @@ export function isManaged({ rooms }: Pick<Device, 'rooms'>): boolean {
   return rooms.some(({ managed }) => managed === true)
 }
 
-/** Could a new socket with these marks be the device that `device` is or was? */
-export function matches(device: Pick<Device, 'id' | 'tokenMark' | 'userAgent'>, { tokenMark, userAgent, beside }: Claim): boolean {
-  return (device.tokenMark === tokenMark || device.userAgent === userAgent) && !beside?.has(device.id)
+/** Could a new socket with these marks be the device that `device` is or was? Known where its client shows its name, else guessed. */
+export function matches(device: Omit<Device, 'instance' | 'rooms'>, claim: Claim): boolean {
+  if (claim.shown) return device.clientId === claim.clientId
+  return !device.shown && (device.tokenMark === claim.tokenMark || device.userAgent === claim.userAgent) && !claim.beside?.has(device.id)
+}
+
+/** Nothing tells one from the other. */
+export function looksLike(device: Pick<Device, 'tokenMark' | 'userAgent'>, { tokenMark, userAgent }: Claim): boolean {
+  return device.tokenMark === tokenMark && device.userAgent === userAgent
 }
 
 /**
- * The record a new socket takes over: same token, then same User-Agent, then the lowest cursor; null if none fits. It is gone from the document then,
- * so the same write must put its rooms to the socket that took it: either may die at any moment.
- * Where several fit alike nobody can tell which device came back: all of them go on from the lowest cursor, so that none misses anything.
+ * The record a new socket takes over, which is gone from the document then, so the same write must put its rooms to the socket that took it: either may die
+ * at any moment. Null if there is none.
  */
 export function takeRecord(before: Presence, claim: Claim): { record: Device; after: Presence } | null {
+  return claim.shown ? takeOwn(before, claim) : takeAlike(before, claim)
+}
+
+/** Of a client that shows its name: where it stood last. What it left behind before that is over. */
+function takeOwn(before: Presence, { clientId, conversationId, managedToo }: Claim): ReturnType<typeof takeRecord> {
+  const own = records(before).filter((device) => device.clientId === clientId)
+  const record = own.findLast(({ rooms }) => conversationId === undefined || rooms.some((room) => room.conversationId === conversationId))
+  if (!record || (isManaged(record) && managedToo !== true)) return null
+  const over = own.slice(0, own.indexOf(record) + 1)
+  const taken = [...before.taken, ...over.map(({ id }) => id)].slice(-mostTaken)
+  return { record, after: { ...before, devices: before.devices.filter((device) => !over.includes(device)), taken } }
+}
+
+/**
+ * Of a client that cannot: same token, then same User-Agent, then the lowest cursor.
+ * Where several fit alike nobody can tell which device came back: all of them go on from the lowest cursor, so that none misses anything.
+ */
+function takeAlike(before: Presence, claim: Claim): ReturnType<typeof takeRecord> {
+  // The same app, by all that is known: it joins by itself, and what it left behind when it did not yet is over.
+  if (claim.managedToo !== true && before.devices.some((device) => looksLike(device, claim) && isManaged(device))) return null
   const fitting = records(before).filter(
     (device) =>
       device.rooms.length > 0 &&

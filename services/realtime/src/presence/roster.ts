@@ -277,5 +277,6 @@ export class Roster {
 }
 
 function deviceOf(session: Session): Omit<Device, 'instance'> {
-  return { id: session.id, tokenMark: session.tokenMark, userAgent: session.userAgent, rooms: session.rooms() }
+  const { id, tokenMark, userAgent, clientId, shown } = session
+  return { id, tokenMark, userAgent, clientId, ...(shown && { shown }), rooms: session.rooms() }
 }
