@@ -529,6 +529,16 @@ await forEachDatabase((open) => {
       expect(await whose(held)).toBe('asha')
       expect(await whose(waiting)).toBeNull()
     })
+    test('an admin’s first message in an empty one that stands in no queue puts it there, and hands it out', async () => {
+      const { world, here, agent, read, whose } = setUp()
+      const id = await here.create('farmer')
+      world.pass(world.settings.emptyReleaseMs + 1_000)
+      await here.sweeper.sweep()
+      expect(await read(id)).toMatchObject({ status: 'waiting', waitingSince: null })
+      await agent('asha')
+      await here.say(id, admin)
+      await eventually(async () => (await whose(id)) === 'asha', 'it being assigned')
+    })
     test('resolved ones close after their time, once, on three replicas at once', async () => {
       const { world, here, replica, set, read } = setUp({ resolvedClosesAfterMs: 10_000 })
       const id = await here.create('farmer')

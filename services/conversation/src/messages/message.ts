@@ -25,7 +25,7 @@ export interface Say {
 const previewLength = 200
 
 /**
- * Decides a message. A farmer's reopens a resolved conversation, and puts an empty one that was given back into the queue.
+ * Decides a message. A farmer's reopens a resolved conversation; anybody's puts an empty one that was given back into the queue.
  * @throws AppError FORBIDDEN, CONVERSATION_CLOSED
  */
 export function say(conversation: Conversation, { sender, messageType, content, media, ...rest }: Say, now: Instant): Decision {
