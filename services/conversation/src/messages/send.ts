@@ -121,7 +121,7 @@ export function createSend({ store, commands, current, assignment, reserveMedia 
             return say(conversation, { ...said, placeToken: place?.token ?? null }, now)
           },
           abandoned: async () => {
-            if (place) await assignment.release(place.agentId, place.token)
+            if (place) await assignment.cancel(place.agentId, place.token)
           },
         })
         const event = messageEvent(executed.entries)
