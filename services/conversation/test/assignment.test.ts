@@ -470,6 +470,19 @@ await forEachDatabase((open) => {
       expect(await world.held('asha')).toHaveLength(2)
       expect(await world.held('meena')).toEqual([])
     })
+    test('a whole batch of conversations that can not be written hides nobody behind it', async () => {
+      const { world, here, replica, read } = setUp()
+      const stuck = new Set<ConversationId>()
+      for (let n = 0; n < 200; n += 1) stuck.add(await here.create(`farmer ${n}`))
+      const behind = await here.create('the farmer behind')
+      world.pass(world.settings.emptyReleaseMs + 1_000)
+      const sweeping = replica({
+        ...stores.conversations,
+        commit: async (before, next, entries) => (stuck.has(before.id) ? 'full' : stores.conversations.commit(before, next, entries)),
+      })
+      await sweeping.sweeper.sweep()
+      expect(await read(behind)).toMatchObject({ status: 'waiting', waitingSince: null })
+    })
     test('who is no agent any more gives everything back, also while realtime does not answer', async () => {
       const { world, here, agent, write, read } = setUp()
       await agent('meena')
