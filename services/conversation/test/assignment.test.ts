@@ -412,6 +412,23 @@ await forEachDatabase((open) => {
       expect(await read(empty)).toMatchObject({ status: 'open' })
       expect((await world.held('asha')).map(({ conversationId }) => conversationId).sort()).toEqual([answered, empty].sort())
     })
+    test('what goes back stands in the queue by when its farmer began to wait, before those who came later', async () => {
+      const { world, here, agent, whose } = setUp({ capacity: 1 })
+      await agent('asha')
+      const ids: ConversationId[] = []
+      for (const farmer of ['farmer 1', 'farmer 2']) {
+        const id = await here.create(farmer)
+        await here.say(id, person(farmer))
+        ids.push(id)
+      }
+      const [first, second] = ids as [ConversationId, ConversationId]
+      await world.presence(here, 'asha', false)
+      world.pass(world.settings.agentGraceMs * 2)
+      await here.sweeper.sweep()
+      await here.assignments.idle()
+      await agent('meena')
+      expect([await whose(first), await whose(second)]).toEqual(['meena', null])
+    })
     test('not if realtime says that the agent is there, nor while it does not answer', async () => {
       const { world, here, agent, write, read } = setUp()
       await agent('asha')

@@ -53,8 +53,13 @@ export interface Conversation {
   /** What each side has not read; the support side's passes to a new agent. */
   readonly unread: { readonly farmer: number; readonly support: number }
   readonly lastMessage: LastMessage | null
-  /** Since when it stands in the queue; null where it does not (assigned, resolved, closed, or empty and given back). */
+  /**
+   * By when it stands in the queue: since when it is there, or, come back, since `unansweredSince`. Null where it isn't there (assigned, resolved, closed, or
+   * empty and given back).
+   */
   readonly waitingSince: Instant | null
+  /** The farmer's first message that nobody of the support side has answered; null where none is, or was when it was resolved or closed. */
+  readonly unansweredSince: Instant | null
   /** Since when it is resolved; null where it isn't. */
   readonly resolvedAt: Instant | null
   /** The last few who gave it back, oldest first. */
