@@ -53,12 +53,9 @@ export interface Conversation {
   /** What each side has not read; the support side's passes to a new agent. */
   readonly unread: { readonly farmer: number; readonly support: number }
   readonly lastMessage: LastMessage | null
-  /**
-   * By when it stands in the queue: since when it is there, or, come back, since `unansweredSince`. Null where it isn't there (assigned, resolved, closed, or
-   * empty and given back).
-   */
+  /** What orders the queue: since when the farmer waits; null where it is in none (assigned, resolved, closed, or empty and given back). */
   readonly waitingSince: Instant | null
-  /** The farmer's first message that nobody of the support side has answered; null where none is, or was when it was resolved or closed. */
+  /** When the farmer's first unanswered message came; null where there is none. What is resolved or closed has none. */
   readonly unansweredSince: Instant | null
   /** Since when it is resolved; null where it isn't. */
   readonly resolvedAt: Instant | null

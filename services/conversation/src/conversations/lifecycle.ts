@@ -132,7 +132,7 @@ export function release(conversation: Conversation, { reason, note, by, queued }
       ...conversation,
       assigned: null,
       status: 'waiting',
-      // Who has waited longest doesn't stand behind everybody for an agent's going.
+      // A farmer who waits for an answer doesn't begin anew.
       waitingSince: queued ? (conversation.unansweredSince ?? now) : null,
       // Who is gone, or had an empty one, didn't choose to give it back.
       givenBack: from && reason.startsWith('released-') ? remembered(conversation, from.id, now) : conversation.givenBack,
