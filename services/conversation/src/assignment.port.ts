@@ -9,8 +9,10 @@ export interface Assignment {
   kick(): void
   /** A place with the former agent of a conversation to be reopened (online, available, room); its token, else null. */
   reserve(agentId: PersonId, conversationId: ConversationId): Promise<string | null>
-  /** Gives a place back: one that a write no longer holds, or that was reserved for a write that did not get in. Never rejects. */
+  /** Gives back a place that a write no longer holds. Never rejects. */
   release(agentId: PersonId, placeToken: string): Promise<void>
+  /** Gives back a place that was reserved for a write that did not get in. Never rejects. */
+  cancel(agentId: PersonId, placeToken: string): Promise<void>
   /** A farmer wrote in an open conversation: if its agent is gone, it goes back to the queue. Waits for nothing. */
   farmerWrote(conversation: Conversation): void
 }

@@ -176,6 +176,15 @@ await forEachDatabase((open) => {
       expect(await stores.places.release(id, 'once', later(4))).toBe(false)
       expect(await read(id)).toMatchObject({ active: [], idleSince: later(3) })
     })
+    test('one that came to nothing leaves the agent as idle as before', async () => {
+      const id = await agent()
+      await stores.places.reserve(id, place('kept', 'c', later(2)), 'automatic', 5)
+      await stores.places.reserve(id, place('for nothing', 'd', later(5)), 'automatic', 5)
+      expect(await read(id)).toMatchObject({ idleSince: later(5) })
+      expect(await stores.places.cancel(id, 'for nothing')).toBe(true)
+      expect(await stores.places.cancel(id, 'for nothing')).toBe(false)
+      expect(await read(id)).toMatchObject({ active: [{ token: 'kept' }], idleSince: later(2) })
+    })
     test('another token of the same conversation stays', async () => {
       const id = await agent()
       await stores.places.reserve(id, place('first', 'same'), 'automatic', 5)

@@ -50,7 +50,7 @@ function setUp({ capacity = 5, coolingMs = 60_000 } = {}) {
   let time = noon
   let tokens = 0
   const clock = { now: () => new Date(time++) }
-  const queue = (over: Partial<{ places: Pick<PlacesStore, 'free' | 'reserve' | 'release'>; patienceMs: number }> = {}) =>
+  const queue = (over: Partial<{ places: Pick<PlacesStore, 'free' | 'reserve' | 'cancel'>; patienceMs: number }> = {}) =>
     createQueue({ places, conversations, clock, newToken: () => `t${++tokens}`, log: silent, capacity, coolingMs, ...over })
   async function agent(id: string): Promise<void> {
     await places.enrol({ id, agent: true, iat: 1 }, clock.now())
@@ -116,6 +116,17 @@ describe('a token', () => {
     expect(conversations.assigned).toEqual([{ conversationId: 'c0', agentId: 'asha', token: 't3' }])
     expect(await held('asha')).toEqual(['t3'])
   })
+  test('for a try that came to nothing leaves its agent as idle as before', async () => {
+    const { places, conversations, queue, agent } = setUp()
+    await agent('asha')
+    await agent('meena')
+    const idle = async () => (await places.find(['asha', 'meena'])).map(({ id, idleSince }) => [id, idleSince])
+    const before = await idle()
+    conversations.add('c0', 0)
+    conversations.script.push('conflict', 'refused')
+    await queue().drained()
+    expect(await idle()).toEqual(before)
+  })
   test('goes back when there is nothing to assign any more', async () => {
     const { conversations, queue, agent, held } = setUp()
     await agent('asha')
@@ -171,7 +182,7 @@ describe('several passes', () => {
         return places.free(capacity)
       },
       reserve: places.reserve,
-      release: places.release,
+      cancel: places.cancel,
     }
     const one = queue({ places: counted })
     await Promise.all(Array.from({ length: 100 }, () => one.drained()))

@@ -42,6 +42,18 @@ await onEachDatabase((database) => {
     expect((await agents(service)).map(({ active }) => active)).toEqual(Array(10).fill(5))
   })
 
+  test('50 creates of one farmer at once make one conversation, and all come back assigned', async () => {
+    const service = await start({ ASSIGNMENT_SWEEP_MS: '60000' })
+    await service.online(agentToken('asha'), 'asha')
+    const answers = await Promise.all(Array.from({ length: 50 }, () => service.as(tokenOf('User', 'farmer'))('POST', '/conversations')))
+    expect(answers.filter(({ body }) => body.created)).toHaveLength(1)
+    const [first] = answers
+    for (const { status, body } of answers) {
+      expect(status).toBe(200)
+      expect(body.data).toMatchObject({ _id: first?.body.data._id, status: 'open', assignedSupportId: { _id: 'asha' } })
+    }
+  })
+
   test('a place freed by resolving goes to who waits longest, before anybody asks', async () => {
     const service = await start({ AGENT_CAPACITY: '1' })
     const asha = agentToken('asha')

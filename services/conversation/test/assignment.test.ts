@@ -412,6 +412,23 @@ await forEachDatabase((open) => {
       expect(await read(empty)).toMatchObject({ status: 'open' })
       expect((await world.held('asha')).map(({ conversationId }) => conversationId).sort()).toEqual([answered, empty].sort())
     })
+    test('what goes back stands in the queue by when its farmer began to wait, before those who came later', async () => {
+      const { world, here, agent, whose } = setUp({ capacity: 1 })
+      await agent('asha')
+      const ids: ConversationId[] = []
+      for (const farmer of ['farmer 1', 'farmer 2']) {
+        const id = await here.create(farmer)
+        await here.say(id, person(farmer))
+        ids.push(id)
+      }
+      const [first, second] = ids as [ConversationId, ConversationId]
+      await world.presence(here, 'asha', false)
+      world.pass(world.settings.agentGraceMs * 2)
+      await here.sweeper.sweep()
+      await here.assignments.idle()
+      await agent('meena')
+      expect([await whose(first), await whose(second)]).toEqual(['meena', null])
+    })
     test('not if realtime says that the agent is there, nor while it does not answer', async () => {
       const { world, here, agent, write, read } = setUp()
       await agent('asha')
@@ -469,6 +486,19 @@ await forEachDatabase((open) => {
       expect([await read(stuck), await read(other)]).toMatchObject([{ status: 'open' }, { status: 'waiting' }])
       expect(await world.held('asha')).toHaveLength(2)
       expect(await world.held('meena')).toEqual([])
+    })
+    test('a whole batch of conversations that can not be written hides nobody behind it', async () => {
+      const { world, here, replica, read } = setUp()
+      const stuck = new Set<ConversationId>()
+      for (let n = 0; n < 200; n += 1) stuck.add(await here.create(`farmer ${n}`))
+      const behind = await here.create('the farmer behind')
+      world.pass(world.settings.emptyReleaseMs + 1_000)
+      const sweeping = replica({
+        ...stores.conversations,
+        commit: async (before, next, entries) => (stuck.has(before.id) ? 'full' : stores.conversations.commit(before, next, entries)),
+      })
+      await sweeping.sweeper.sweep()
+      expect(await read(behind)).toMatchObject({ status: 'waiting', waitingSince: null })
     })
     test('who is no agent any more gives everything back, also while realtime does not answer', async () => {
       const { world, here, agent, write, read } = setUp()
@@ -528,6 +558,16 @@ await forEachDatabase((open) => {
       await write(held)
       expect(await whose(held)).toBe('asha')
       expect(await whose(waiting)).toBeNull()
+    })
+    test('an admin’s first message in an empty one that stands in no queue puts it there, and hands it out', async () => {
+      const { world, here, agent, read, whose } = setUp()
+      const id = await here.create('farmer')
+      world.pass(world.settings.emptyReleaseMs + 1_000)
+      await here.sweeper.sweep()
+      expect(await read(id)).toMatchObject({ status: 'waiting', waitingSince: null })
+      await agent('asha')
+      await here.say(id, admin)
+      await eventually(async () => (await whose(id)) === 'asha', 'it being assigned')
     })
     test('resolved ones close after their time, once, on three replicas at once', async () => {
       const { world, here, replica, set, read } = setUp({ resolvedClosesAfterMs: 10_000 })

@@ -70,6 +70,34 @@ describe('a change of status by hand', () => {
   })
 })
 
+describe('who comes back to the queue stands there by their first unanswered message', () => {
+  const gone = (it: ReturnType<typeof conversation>) =>
+    release(it, { reason: 'agent-gone', note: null, by: 'system', queued: true }, later(9))
+  const said = (it: ReturnType<typeof conversation>, by: typeof asha, at: number) => after(say(it, saying(by, 'x'), later(at)))
+
+  test('whoever gave it back', () => {
+    const asked = said(said(conversation(), rajesh, 1), rajesh, 2)
+    for (const back of [gone, change('waiting', asha), change('waiting', meena)])
+      given(asked)
+        .when(back)
+        .becomes({ status: 'waiting', waitingSince: later(1) }, [{}, {}])
+  })
+  test('an answer ends that wait, the next message begins another', () => {
+    const answered = said(said(conversation(), rajesh, 1), asha, 2)
+    given(answered).when(change('waiting', asha)).becomes({ waitingSince: noon }, [{}, {}])
+    given(said(answered, rajesh, 3))
+      .when(gone)
+      .becomes({ waitingSince: later(3) }, [{}, {}])
+  })
+  test('what was unanswered when it was resolved counts no more', () => {
+    const resolved = after(change('resolved', asha)(said(conversation(), rajesh, 1)))
+    const reopened = after(say(resolved, saying(rajesh, 'again', { placeToken: 'place' }), later(5)))
+    given(reopened)
+      .when(gone)
+      .becomes({ waitingSince: later(5) }, [{}, {}])
+  })
+})
+
 describe('assignment', () => {
   const to = (agent: typeof asha) => ({ agent, placeToken: 'place', reason: 'least-busy' as const, note: null, by: 'system' })
 

@@ -55,6 +55,25 @@ await onEachDatabase((database) => {
     )
   })
 
+  test('a cursor goes on from a page by number, and shows nothing of the pages before it', async () => {
+    const list = async (query: string) => (await service.as(admin)('GET', `/support/conversations?${query}`)).body
+    const idsOf = ({ data }: { data: { _id: string }[] }) => data.map(({ _id }) => _id)
+    for (const content of ['one', 'two'])
+      for (const { token, id } of farmers) await service.as(token)('POST', '/messages', { conversationId: id, content })
+    const whole = idsOf(await list('limit=100'))
+    const seen = idsOf(await list('limit=3&page=1'))
+    let page = await list('limit=3&page=2')
+    // Of those below page 2 one moves up before it is reached.
+    const last = farmers.find(({ id }) => id === whole.at(-1))
+    await service.as(last?.token ?? '')('POST', '/messages', { conversationId: last?.id, content: 'again' })
+    seen.push(...idsOf(page))
+    while (page.pagination.nextCursor) {
+      page = await list(`limit=3&cursor=${page.pagination.nextCursor}`)
+      seen.push(...idsOf(page))
+    }
+    expect(seen).toEqual(whole)
+  })
+
   test('by waiting time, who waits longest first', async () => {
     const first = await service.as(admin)('GET', '/support/conversations?sort=waitingSince&limit=5')
     const second = await service.as(admin)(

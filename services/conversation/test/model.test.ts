@@ -67,6 +67,7 @@ function replica(store: ConversationStore, published: Entry[]) {
     kick: () => undefined,
     reserve: async () => newId(),
     release: async () => undefined,
+    cancel: async () => undefined,
     farmerWrote: () => undefined,
   }
   const send = createSend({ store, commands, current, assignment, reserveMedia: () => Promise.reject(new Error('no media here')) })

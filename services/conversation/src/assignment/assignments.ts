@@ -23,13 +23,13 @@ export interface Assignments extends Assignment {
   claim(id: ConversationId, by: Person): Promise<Conversation>
   /** An admin gives it to an agent, or back to the queue. @throws AppError as `SupportDesk.reassign` */
   reassign(asked: Reassign, by: Person): Promise<Conversation>
-  /** Resolves when nothing that `farmerWrote` or `release` began runs any more. */
+  /** Resolves when nothing that `farmerWrote`, `release` or `cancel` began runs any more. */
   idle(): Promise<void>
 }
 
 export interface AssignmentsOptions {
   readonly commands: Pick<Commands, 'execute'>
-  readonly places: Pick<PlacesStore, 'find' | 'reserve' | 'release'>
+  readonly places: Pick<PlacesStore, 'find' | 'reserve' | 'release' | 'cancel'>
   readonly people: Pick<People, 'summaries'>
   readonly absence: Absence
   readonly queue: Pick<Queue, 'request' | 'drained'>
@@ -58,13 +58,15 @@ export function createAssignments(options: AssignmentsOptions): Assignments {
     throw new AppError('AT_CAPACITY', 'The agent has as many open conversations as allowed')
   }
 
-  async function giveUp(agentId: PersonId, token: string): Promise<void> {
+  async function giveUp(agentId: PersonId, given: Promise<boolean>): Promise<void> {
     try {
-      if (await places.release(agentId, token, clock.now())) queue.request()
+      if (await given) queue.request()
     } catch (err) {
       log.warn({ err, agentId }, 'a place could not be given back; the sweeper takes it')
     }
   }
+
+  const cancel = (agentId: PersonId, token: string) => giveUp(agentId, places.cancel(agentId, token))
 
   /** Decides, and only then takes the place: whoever may not get the conversation takes nothing. */
   async function withPlace(
@@ -82,7 +84,7 @@ export function createAssignments(options: AssignmentsOptions): Assignments {
   const abandoned = async ({ after, facts }: Decision): Promise<void> => {
     const { assigned } = after
     if (assigned?.placeToken && facts.some(({ type }) => type === 'conversation.assigned'))
-      await giveUp(assigned.person.id, assigned.placeToken)
+      await cancel(assigned.person.id, assigned.placeToken)
   }
 
   async function known(agentId: PersonId): Promise<PersonSummary> {
@@ -124,7 +126,8 @@ export function createAssignments(options: AssignmentsOptions): Assignments {
       return reserved ? token : null
     },
 
-    release: (agentId, token) => own(giveUp(agentId, token)),
+    release: (agentId, token) => own(giveUp(agentId, places.release(agentId, token, clock.now()))),
+    cancel: (agentId, token) => own(cancel(agentId, token)),
 
     farmerWrote(conversation) {
       const relieved = relieve(conversation).catch((err: unknown) =>

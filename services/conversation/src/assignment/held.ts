@@ -8,7 +8,7 @@ import { assign, closeResolved } from '../conversations/lifecycle.ts'
 import type { People } from '../people/people.ts'
 import { giveBack, releaseEmpty } from './giving-back.ts'
 import type { WaitingConversations } from './queue.ts'
-import type { Holder, SweptConversations } from './sweeper.ts'
+import type { Batch, Holder, SweptConversations } from './sweeper.ts'
 
 export interface HeldOptions {
   readonly store: Pick<ConversationStore, 'load' | 'bump' | 'waiting' | 'openOf' | 'emptySince' | 'resolvedSince'>
@@ -71,17 +71,24 @@ export function waitingConversations({ store, commands, people, log }: HeldOptio
 }
 
 export function sweptConversations({ store, commands, log }: HeldOptions): SweptConversations {
-  /** How many of these something happened to. One that fails is left for the next sweep. */
-  async function each(found: readonly Conversation[], decide: Command['decide']): Promise<number> {
-    let done = 0
+  /** True if more may be due. One that fails is left for the next sweep. */
+  async function each(
+    due: (limit: number) => Promise<readonly Conversation[]>,
+    { limit, left }: Batch,
+    decide: Command['decide'],
+  ): Promise<boolean> {
+    const most = limit + left.size
+    const found = await due(most)
     for (const { id } of found) {
+      if (left.has(id)) continue
       try {
-        if ((await commands.execute(id, { decide })).entries.length > 0) done++
+        if ((await commands.execute(id, { decide })).entries.length > 0) continue
       } catch (err) {
         log.warn({ err, conversationId: id }, 'a conversation could not be swept yet')
       }
+      left.add(id)
     }
-    return done
+    return found.length === most
   }
 
   return {
@@ -105,14 +112,22 @@ export function sweptConversations({ store, commands, log }: HeldOptions): Swept
       return (await commands.execute(id as ConversationId, { decide })).entries.length > 0
     },
 
-    async releaseEmpty(before, limit) {
+    async releaseEmpty(before, batch) {
       const since = before.toISOString()
-      return each(await store.emptySince(since, limit), (it, now) => releaseEmpty(it, since, now))
+      return each(
+        (limit) => store.emptySince(since, limit),
+        batch,
+        (it, now) => releaseEmpty(it, since, now),
+      )
     },
 
-    async closeResolved(before, limit) {
+    async closeResolved(before, batch) {
       const since = before.toISOString()
-      return each(await store.resolvedSince(since, limit), (it, now) => closeResolved(it, { resolvedBefore: since }, now))
+      return each(
+        (limit) => store.resolvedSince(since, limit),
+        batch,
+        (it, now) => closeResolved(it, { resolvedBefore: since }, now),
+      )
     },
   }
 }

@@ -3,7 +3,7 @@ import { isDuplicateKey } from '@fieldline/service/mongo'
 import type { Connection, mongo } from 'mongoose'
 import { collectionOf } from '../people/collection.mongo.ts'
 import type { Place, ReserveMode } from './assignment.ts'
-import type { PlacesStore, StoredAgent } from './places.ts'
+import { idleSince, type PlacesStore, type StoredAgent } from './places.ts'
 
 type AgentDocument = Omit<StoredAgent, 'id' | 'active'> & {
   _id: string
@@ -79,11 +79,15 @@ export function mongoPlaces(connection: Connection): PlacesStore {
     unannounced: (limit) => list({ unannounced: true }, limit),
 
     reserve(id, place, mode, capacity) {
-      return change({ _id: id, ...conditions(mode, capacity) }, { $push: { active: place }, $set: { idleSince: place.since } })
+      return change({ _id: id, ...conditions(mode, capacity) }, { $push: { active: place } })
     },
 
     release(id, token, now) {
       return change({ _id: id, 'active.token': token }, { $pull: { active: { token } }, $set: { idleSince: now } })
+    },
+
+    cancel(id, token) {
+      return change({ _id: id, 'active.token': token }, { $pull: { active: { token } } })
     },
 
     find: (ids) => (ids.length === 0 ? Promise.resolve([]) : list({ _id: { $in: [...ids] } })),
@@ -124,6 +128,6 @@ function fromDocument(document: AgentDocument): StoredAgent {
     announcedVersion: document.announcedVersion,
     chosenAt: document.chosenAt,
     active: document.active,
-    idleSince: document.idleSince,
+    idleSince: idleSince(document.idleSince, document.active),
   }
 }

@@ -2,7 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { transaction } from '@fieldline/service/sqlite'
 import type { ReserveMode } from './assignment.ts'
-import type { PlacesStore, StoredAgent } from './places.ts'
+import { idleSince, type PlacesStore, type StoredAgent } from './places.ts'
 
 const tables = `
   CREATE TABLE IF NOT EXISTS agents (
@@ -111,11 +111,7 @@ export function sqlitePlaces(database: DatabaseSync): PlacesStore {
       return rows(unannounced.all(limit))
     },
     async reserve(id, { conversationId, token, since }, mode, capacity) {
-      return transaction(database, () => {
-        const reserved = reserve[mode].run(token, conversationId, since.getTime(), id, capacity).changes === 1
-        if (reserved) touch.run(since.getTime(), id)
-        return reserved
-      })
+      return reserve[mode].run(token, conversationId, since.getTime(), id, capacity).changes === 1
     },
     async release(id, token, now) {
       return transaction(database, () => {
@@ -123,6 +119,9 @@ export function sqlitePlaces(database: DatabaseSync): PlacesStore {
         if (released) touch.run(now.getTime(), id)
         return released
       })
+    },
+    async cancel(id, token) {
+      return release.run(token, id).changes === 1
     },
     async find(ids) {
       return rows(find.all(JSON.stringify(ids)))
@@ -137,19 +136,20 @@ export function sqlitePlaces(database: DatabaseSync): PlacesStore {
 }
 
 function rows(found: unknown[]): StoredAgent[] {
-  return (found as AgentRow[]).map((row) => ({
-    id: row.id,
-    agent: row.agent === 1,
-    online: row.online === 1,
-    offlineSince: row.offline_since === null ? null : new Date(row.offline_since),
-    available: row.available === 1,
-    version: row.version,
-    announcedVersion: row.announced_version,
-    chosenAt: row.chosen_at === null ? null : new Date(row.chosen_at),
-    active: (JSON.parse(row.active) as { conversationId: string; token: string; since: number }[]).map((place) => ({
-      ...place,
-      since: new Date(place.since),
-    })),
-    idleSince: new Date(row.idle_since),
-  }))
+  return (found as AgentRow[]).map((row) => {
+    const places = JSON.parse(row.active) as { conversationId: string; token: string; since: number }[]
+    const active = places.map((place) => ({ ...place, since: new Date(place.since) }))
+    return {
+      id: row.id,
+      agent: row.agent === 1,
+      online: row.online === 1,
+      offlineSince: row.offline_since === null ? null : new Date(row.offline_since),
+      available: row.available === 1,
+      version: row.version,
+      announcedVersion: row.announced_version,
+      chosenAt: row.chosen_at === null ? null : new Date(row.chosen_at),
+      active,
+      idleSince: idleSince(new Date(row.idle_since), active),
+    }
+  })
 }

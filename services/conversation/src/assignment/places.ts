@@ -9,6 +9,11 @@ export interface StoredAgent extends AgentPlaces {
   readonly chosenAt: Date | null
 }
 
+/** Since when an agent is idle: a place held now counts from when it was taken, so that one reserved for nothing leaves no trace. */
+export function idleSince(cameFree: Date, active: readonly Place[]): Date {
+  return new Date(Math.max(cameFree.getTime(), ...active.map(({ since }) => since.getTime())))
+}
+
 /** Every method is one atomic write or one majority read; none spans two agents. `capacity` is places an agent. */
 export interface PlacesStore {
   /** By a token of `iat` this person is an agent, or is one no longer. Older tokens change nothing. A new agent is available and offline. */
@@ -23,8 +28,10 @@ export interface PlacesStore {
   unannounced(limit: number): Promise<StoredAgent[]>
   /** Takes a place if the mode's conditions hold in that very write. False if they don't, whatever the reason. */
   reserve(id: string, place: Place, mode: ReserveMode, capacity: number): Promise<boolean>
-  /** Gives the place of `token` back. False if it was given back already. */
+  /** Gives the place of `token` back, whose conversation has ended or gone: the agent is idle from now. False if it was given back already. */
   release(id: string, token: string, now: Date): Promise<boolean>
+  /** Gives back a place that no conversation came to: the agent is as idle as before it. False if it was given back already. */
+  cancel(id: string, token: string): Promise<boolean>
   find(ids: readonly string[]): Promise<StoredAgent[]>
   /** Agents online, available and with room. */
   free(capacity: number): Promise<StoredAgent[]>

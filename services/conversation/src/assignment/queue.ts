@@ -37,7 +37,7 @@ export interface Queue {
 }
 
 export interface QueueOptions {
-  readonly places: Pick<PlacesStore, 'free' | 'reserve' | 'release'>
+  readonly places: Pick<PlacesStore, 'free' | 'reserve' | 'cancel'>
   readonly conversations: WaitingConversations
   readonly clock: Clock
   readonly newToken: () => string
@@ -100,7 +100,7 @@ export function createQueue({ places, conversations, clock, newToken, log, capac
     try {
       const outcome = await conversations.assign(conversationId, { agentId, token, at })
       if (outcome === 'assigned') log.info({ conversationId, agentId, why, waitedMs: at.getTime() - waitingSince.getTime() }, 'assigned')
-      else await places.release(agentId, token, clock.now())
+      else await places.cancel(agentId, token)
       return outcome
     } catch (err) {
       // The write may be in: the place is kept, and the sweeper takes it back if it isn't.

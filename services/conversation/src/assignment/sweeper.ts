@@ -14,6 +14,12 @@ export interface Holder {
   readonly token: string
 }
 
+/** `limit` of what is due, past those in `left`: what could not be done goes there, and hides nothing behind it. */
+export interface Batch {
+  readonly limit: number
+  readonly left: Set<string>
+}
+
 /** What the sweeper needs of conversations. Each change looks at the conversation again in its own write, so replicas may do it at once. */
 export interface SweptConversations {
   /** Tokens by which open conversations are this agent's, of at most `limit` of them. */
@@ -22,10 +28,10 @@ export interface SweptConversations {
   fence(id: string): Promise<Holder | null>
   /** Puts it back in the queue if it is still `holder`'s and awaits an answer; `always`: whatever it awaits. */
   giveBack(id: string, holder: Holder, always: boolean): Promise<boolean>
-  /** Takes empty ones, assigned (or waiting) since before `before`, out of agents' places and out of the queue. How many. */
-  releaseEmpty(before: Date, limit: number): Promise<number>
-  /** Closes those resolved before `before`. How many. */
-  closeResolved(before: Date, limit: number): Promise<number>
+  /** Takes empty ones, assigned (or waiting) since before `before`, out of agents' places and out of the queue. True if more may be due. */
+  releaseEmpty(before: Date, batch: Batch): Promise<boolean>
+  /** Closes those resolved before `before`. True if more may be due. */
+  closeResolved(before: Date, batch: Batch): Promise<boolean>
 }
 
 export interface SweeperOptions {
@@ -54,6 +60,8 @@ export interface Sweeper {
 }
 
 const batch = 200
+/** Where so many can't be done, the trouble is not theirs: the next sweep tries again. */
+const mostLeft = 1_000
 
 export function createSweeper(options: SweeperOptions): Sweeper {
   const { places, conversations, absence, agents, queue, clock, log } = options
@@ -65,9 +73,11 @@ export function createSweeper(options: SweeperOptions): Sweeper {
       await each('announcing', () => agents.announce())
       await each('orphaned places', takeBackOrphans)
       await each('agents gone', relieveGone)
-      await each('empty conversations', () => whileFull(() => conversations.releaseEmpty(ago(options.emptyReleaseMs), batch)))
+      await each('empty conversations', () => toTheEnd((next) => conversations.releaseEmpty(ago(options.emptyReleaseMs), next)))
       if (options.resolvedClosesAfterMs > 0)
-        await each('resolved conversations', () => whileFull(() => conversations.closeResolved(ago(options.resolvedClosesAfterMs), batch)))
+        await each('resolved conversations', () =>
+          toTheEnd((next) => conversations.closeResolved(ago(options.resolvedClosesAfterMs), next)),
+        )
       queue.request()
     },
     (err) => log.warn({ err }, 'a sweep failed'),
@@ -83,8 +93,9 @@ export function createSweeper(options: SweeperOptions): Sweeper {
     }
   }
 
-  async function whileFull(work: () => Promise<number>): Promise<void> {
-    while (!passes.stopped && (await work()) === batch);
+  async function toTheEnd(work: (next: Batch) => Promise<boolean>): Promise<void> {
+    const left = new Set<string>()
+    while (!passes.stopped && left.size < mostLeft && (await work({ limit: batch, left })));
   }
 
   async function takeBackOrphans(): Promise<void> {

@@ -6,10 +6,11 @@ import type { KnownKey } from './conversation.store.ts'
 import { type Conversation, type Entry, sideOf } from './conversation.ts'
 import { notWaiting } from './list.ts'
 
-export type ConversationDocument = Omit<Conversation, 'id' | 'outbox'> & {
+export type ConversationDocument = Omit<Conversation, 'id' | 'outbox' | 'unansweredSince'> & {
   _id: ConversationId
   /** `waitingSince`, or what sorts behind every instant. */
   waitingKey: string
+  unansweredSince?: Conversation['unansweredSince']
   /** Which write brought it to this version. */
   lastWrite?: string
   outbox?: WaitingEntry[]
@@ -84,9 +85,11 @@ export function fromDocument({
   waitingKey: _waitingKey,
   lastWrite: _lastWrite,
   outbox = [],
+  // Not in documents of earlier releases.
+  unansweredSince = null,
   ...fields
 }: ConversationDocument): Conversation {
-  return { id: _id, ...fields, outbox: outbox.map(({ entry }) => JSON.parse(entry) as Entry) }
+  return { id: _id, ...fields, unansweredSince, outbox: outbox.map(({ entry }) => JSON.parse(entry) as Entry) }
 }
 
 export function toWaiting(entry: Entry): WaitingEntry {

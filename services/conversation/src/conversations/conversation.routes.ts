@@ -40,9 +40,10 @@ export function conversationRoutes({ store, commands, current, access, history, 
   routes.post('/conversations', requireRole('User'), async (req, res) => {
     refuseHarmful(req.body)
     const { conversation, created } = await current.ensure(summaryOf(req.person))
-    // So that a farmer comes back assigned when an agent is free.
-    if (created) await assignment.drained()
-    const data = await views.conversation(created ? await loaded(conversation.id) : conversation, req.person)
+    // So that a farmer comes back assigned when an agent is free, by whichever of several calls at once. While none is free, a pass only asks for one.
+    const queued = conversation.waitingSince !== null
+    if (queued) await assignment.drained()
+    const data = await views.conversation(queued ? await loaded(conversation.id) : conversation, req.person)
     res.json({ message: texts.conversation, data, created })
   })
 

@@ -80,7 +80,9 @@ export function sqliteConversations(database: DatabaseSync, { outboxLimit }: { o
     if (commits % keysSweptEvery === 0) run('DELETE FROM keys WHERE at < ?', Date.now() - keyLifeMs)
   }
 
-  const conversations = (rows: Row[]) => rows.map(({ state }): Conversation => ({ ...JSON.parse(String(state)), outbox: [] }))
+  /** `unansweredSince` is not in rows of earlier releases. */
+  const fromRow = ({ state }: Row, outbox: Entry[]): Conversation => ({ unansweredSince: null, ...JSON.parse(String(state)), outbox })
+  const conversations = (rows: Row[]) => rows.map((row) => fromRow(row, []))
   const entriesOf = (rows: Row[]) => rows.map(({ entry }): Entry => JSON.parse(String(entry)))
 
   const store: ConversationStore = {
@@ -91,7 +93,7 @@ export function sqliteConversations(database: DatabaseSync, { outboxLimit }: { o
         `SELECT entry FROM outbox JOIN log USING (conversation_id, event_no) WHERE conversation_id = ? ORDER BY event_no`,
         id,
       )
-      return { ...JSON.parse(String(found.state)), outbox: entriesOf(outbox) }
+      return fromRow(found, entriesOf(outbox))
     },
 
     async insert(next, entries) {

@@ -53,8 +53,10 @@ export interface Conversation {
   /** What each side has not read; the support side's passes to a new agent. */
   readonly unread: { readonly farmer: number; readonly support: number }
   readonly lastMessage: LastMessage | null
-  /** Since when it stands in the queue; null where it does not (assigned, resolved, closed, or empty and given back). */
+  /** What orders the queue: since when the farmer waits; null where it is in none (assigned, resolved, closed, or empty and given back). */
   readonly waitingSince: Instant | null
+  /** When the farmer's first unanswered message came; null where there is none. What is resolved or closed has none. */
+  readonly unansweredSince: Instant | null
   /** Since when it is resolved; null where it isn't. */
   readonly resolvedAt: Instant | null
   /** The last few who gave it back, oldest first. */

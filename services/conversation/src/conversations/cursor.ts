@@ -1,4 +1,4 @@
-// The cursor of lists, opaque to clients: the order, where in it to go on, and when its first page was read. Pure.
+// The cursor of lists, opaque to clients: the order, where in it to go on, and when the page it began from was read. Pure.
 import { invalid } from '@fieldline/service/parse'
 import { z } from 'zod'
 import type { ListOrder, ListPosition } from './conversation.store.ts'
@@ -8,7 +8,7 @@ const Cursor = z.tuple([z.enum(['activity', 'waitingSince']), text, text, text])
 
 export interface ListCursor {
   readonly position: ListPosition
-  /** The newest activity on the first page: what moved since is above it. */
+  /** The newest activity of the list when the page was read that the cursor began from: what moved since is above it. */
   readonly asOf: string
 }
 

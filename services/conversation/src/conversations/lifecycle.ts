@@ -34,6 +34,7 @@ export function create(
     unread: { farmer: 0, support: 0 },
     lastMessage: null,
     waitingSince: now,
+    unansweredSince: null,
     resolvedAt: null,
     givenBack: [],
     previousConversationId,
@@ -77,7 +78,7 @@ function end(
 ): Decision {
   const assigned = conversation.assigned && { ...conversation.assigned, placeToken: null }
   return {
-    after: { ...conversation, status: to, assigned, waitingSince: null, resolvedAt: to === 'resolved' ? now : null },
+    after: { ...conversation, status: to, assigned, waitingSince: null, unansweredSince: null, resolvedAt: to === 'resolved' ? now : null },
     facts: [statusChanged(conversation.status, to, { by, reason })],
   }
 }
@@ -131,7 +132,8 @@ export function release(conversation: Conversation, { reason, note, by, queued }
       ...conversation,
       assigned: null,
       status: 'waiting',
-      waitingSince: queued ? now : null,
+      // A farmer who waits for an answer doesn't begin anew.
+      waitingSince: queued ? (conversation.unansweredSince ?? now) : null,
       // Who is gone, or had an empty one, didn't choose to give it back.
       givenBack: from && reason.startsWith('released-') ? remembered(conversation, from.id, now) : conversation.givenBack,
     },

@@ -1,8 +1,8 @@
-// One page of a list that moves while it is read: with a cursor, a page shows the list in the order it had when its first page was read.
+// One page of a list that moves while it is read: with a cursor, a page shows the list in the order it had when the page it began from was read.
 import type { ConversationStore, ListFilter, ListOrder, ListPosition } from './conversation.store.ts'
 import type { Conversation } from './conversation.ts'
 import { cursorOf, type ListCursor, readCursor } from './cursor.ts'
-import { positionOf } from './list.ts'
+import { positionOf, sortKey } from './list.ts'
 
 export interface Asked {
   readonly page?: number | undefined
@@ -37,6 +37,8 @@ export async function listPage(
   if (cursor !== undefined) return pageAfter(readCursor(cursor, order))
   const offset = (page - 1) * limit
   if (offset >= total) return { conversations: [], next: null }
+  // Read first: whoever rises from now on is told from who was above the page already.
+  const [top] = offset === 0 ? [] : await store.list(filter, order, { limit: 1 })
   const before = offset === 0 ? undefined : await store.nth(filter, order, offset)
   // Shorter than its total said.
   if (before === null) return { conversations: [], next: null }
@@ -44,7 +46,7 @@ export async function listPage(
     conversation,
     position: positionOf(conversation, order),
   }))
-  return cut(found, found[0]?.position.key ?? '')
+  return cut(found, top ? sortKey(top, order) : (found[0]?.position.key ?? ''))
 
   async function pageAfter({ position, asOf }: ListCursor): Promise<Page> {
     const stayed = (await store.list(filter, order, { limit: limit + 1, after: position })).map((conversation) => ({

@@ -25,7 +25,7 @@ export interface Say {
 const previewLength = 200
 
 /**
- * Decides a message. A farmer's reopens a resolved conversation, and puts an empty one that was given back into the queue.
+ * Decides a message. A farmer's reopens a resolved conversation; anybody's puts an empty one that was given back into the queue.
  * @throws AppError FORBIDDEN, CONVERSATION_CLOSED
  */
 export function say(conversation: Conversation, { sender, messageType, content, media, ...rest }: Say, now: Instant): Decision {
@@ -57,6 +57,7 @@ export function say(conversation: Conversation, { sender, messageType, content, 
       unread: side === 'farmer' ? { ...unread, support: unread.support + 1 } : { ...unread, farmer: unread.farmer + 1 },
       lastMessage: { id: message.id, seq, senderId: id, messageType, content: preview(content), createdAt: now },
       waitingSince: woken.after.status === 'waiting' ? (woken.after.waitingSince ?? now) : null,
+      unansweredSince: side === 'farmer' ? (woken.after.unansweredSince ?? now) : null,
       activityAt: now,
     },
     facts: [...woken.facts, { type: 'message.created', message, sentTo: rest.sentTo }],

@@ -121,7 +121,7 @@ export function createSend({ store, commands, current, assignment, reserveMedia 
             return say(conversation, { ...said, placeToken: place?.token ?? null }, now)
           },
           abandoned: async () => {
-            if (place) await assignment.release(place.agentId, place.token)
+            if (place) await assignment.cancel(place.agentId, place.token)
           },
         })
         const event = messageEvent(executed.entries)
@@ -136,10 +136,10 @@ export function createSend({ store, commands, current, assignment, reserveMedia 
       }
     }
 
+    /** An admin's message, too, may be the first of an empty conversation that stood in no queue. */
     function after(conversation: Conversation): void {
-      if (!isFarmer(conversation, sender)) return
       if (conversation.status === 'waiting') assignment.kick()
-      else if (conversation.status === 'open') assignment.farmerWrote(conversation)
+      else if (conversation.status === 'open' && isFarmer(conversation, sender)) assignment.farmerWrote(conversation)
     }
 
     /** What this key stands for already: in the outboxes from the farmer's current conversation back to the named one, then in the index. */
