@@ -263,12 +263,27 @@ onTheWhole(
       const newer = token('User', 'kiran', { claims: { iat: now - 1 } })
       const read = `/messages/${stage.scene.rajeshs}`
       expect((await rest(stage.whole.url, older)('GET', read)).status).toBe(200)
+      const ear = stage.connect(older)
+      expect((await ear.ask('conversation:join', { conversationId: stage.scene.rajeshs })).ok).toBe(true)
       expect((await rest(stage.whole.url, newer)('GET', read)).status).toBe(403)
       expect((await rest(stage.whole.url, older)('GET', read)).status).toBe(403)
       expect(
         (await rest(stage.whole.url, older)('POST', '/support/reassign', { conversationId: stage.scene.rajeshs, supportId: 'vikram' }))
           .status,
       ).toBe(403)
+      // The open connection learns of it by itself, though the newer token came by REST alone.
+      let sent = 0
+      await eventually(async () => {
+        sent += 1
+        const before = ear.all('message:new').length
+        const farmer = stage.connect(tokenOf('rajesh'))
+        expect((await farmer.ask('conversation:join', { conversationId: stage.scene.rajeshs })).ok).toBe(true)
+        await stage.as('rajesh')('POST', '/messages', { conversationId: stage.scene.rajeshs, content: `still there? ${sent}` })
+        await farmer.next('message:new', ({ message }) => message.content === `still there? ${sent}`)
+        farmer.socket.disconnect()
+        return ear.all('message:new').length === before
+      })
+      expect((await ear.ask('conversation:join', { conversationId: stage.scene.rajeshs })).ok).toBe(false)
     })
   },
   true,

@@ -15,6 +15,7 @@ const inside: readonly { door: Door; method: 'GET' | 'POST'; path: string; body?
   { door: 'conversation', method: 'GET', path: '/internal/conversations' },
   { door: 'conversation', method: 'POST', path: '/internal/heads', body: { conversationIds: [] } },
   { door: 'conversation', method: 'POST', path: '/internal/states', body: { conversationIds: [] } },
+  { door: 'conversation', method: 'POST', path: '/internal/roles', body: { people: [] } },
   { door: 'conversation', method: 'POST', path: '/internal/messages/committed', body: { messages: [] } },
   {
     door: 'media',

@@ -55,6 +55,13 @@ export const StatesRequest = z.object({ conversationIds: z.array(ConversationId)
 export const States = z.object({ states: z.array(Snapshot.pick({ conversation: true, farmerOnline: true })) })
 export type States = z.infer<typeof States>
 
+/** `POST /internal/roles`: the roles that still count of these people's tokens, as a newer token may have lowered them; in their order. */
+export const RolesRequest = z.object({
+  people: z.array(z.object({ id: PersonId, role: Role, iat: z.number().int().nonnegative() })).max(1_000),
+})
+export const Roles = z.object({ roles: z.array(Role) })
+export type Roles = z.infer<typeof Roles>
+
 /** `GET /internal/conversations?after&limit`: every conversation by id, with its head; for rebuilds. */
 export const WalkQuery = z.object({ after: ConversationId.optional(), limit: limitField(500, 1_000) })
 export const Walk = z.object({

@@ -11,6 +11,8 @@ import {
   type Heads,
   HeadsRequest,
   IdParams,
+  type Roles,
+  RolesRequest,
   type Snapshot,
   SnapshotQuery,
   type States,
@@ -102,6 +104,12 @@ export function internalRoutes({ requireInternal, store, access, history, views,
     const { conversationIds } = parse(StatesRequest, req.body)
     const found = (await Promise.all(conversationIds.map((id) => store.load(id)))).filter((one) => one !== null)
     const answer: States = { states: await views.states(found) }
+    res.json(answer)
+  })
+
+  routes.post('/roles', async (req, res) => {
+    const asked = parse(RolesRequest, req.body)
+    const answer: Roles = { roles: await Promise.all(asked.people.map((token) => people.effectiveRole(token))) }
     res.json(answer)
   })
 

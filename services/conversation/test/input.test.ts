@@ -6,6 +6,7 @@ import {
   CommittedRequest,
   EventsQuery,
   HeadsRequest,
+  RolesRequest,
   SnapshotQuery,
   StatesRequest,
   WalkQuery,
@@ -70,6 +71,7 @@ const inner: [string, string, ZodType, string[]][] = [
 const innerBodies: [string, ZodType, Record<string, unknown>][] = [
   ['/heads', HeadsRequest, { conversationIds: [id] }],
   ['/states', StatesRequest, { conversationIds: [id] }],
+  ['/roles', RolesRequest, { people: [{ id: 'asha', role: 'Support', iat: 1 }] }],
   ['/messages/committed', CommittedRequest, { messages: [{ messageId: id, conversationId: id }] }],
 ]
 

@@ -100,6 +100,13 @@ await onEachDatabase((database) => {
     expect(heads.body.heads).toEqual([{ conversationId, eventNo: 3, lastSeq: 0 }])
     const states = await service.internal('POST', '/states', { conversationIds: ['f'.repeat(24), conversationId] })
     expect(states.body.states).toMatchObject([{ conversation: { id: conversationId, status: 'open' }, farmerOnline: false }])
+    const roles = await service.internal('POST', '/roles', {
+      people: [
+        { id: 'nobody', role: 'Support', iat: 1 },
+        { id: 'x', role: 'User', iat: 1 },
+      ],
+    })
+    expect(roles.body.roles).toEqual(['Support', 'User'])
     expect((await service.as(admin)('GET', '/../../../internal/conversations')).status).not.toBe(200)
     const snapshot = await service.internal('GET', `/conversations/${conversationId}/snapshot?afterSeq=0`)
     expect(snapshot.body).toMatchObject({ eventNo: 3, lastSeq: 0, messages: [], hasMore: false })

@@ -38,6 +38,7 @@ import { openPresenceSqlite } from './presence/presence.store.sqlite.ts'
 import { Reaper } from './presence/reaper.ts'
 import { Roster } from './presence/roster.ts'
 import { realtimeRoutes } from './realtime.routes.ts'
+import { RoleCheck } from './role-check.ts'
 import { Rooms } from './rooms.ts'
 import type { Session } from './session.ts'
 import { Standing } from './standing.ts'
@@ -227,6 +228,10 @@ export async function createApp(config: RealtimeConfig, context: { log?: Logger 
   })
 
   const heads = new HeadsCheck({ rooms, conversations, log, everyMs: config.headsEveryMs, pauseMs: config.fetchPauseMs })
+  const roles = new RoleCheck({
+    ...{ audience, conversations, log, everyMs: config.rolesEveryMs },
+    lower: (token, role) => standing.lower(token, role),
+  })
   const stats = new StatsTicker(audience, metrics, config.statsEveryMs)
   const lists = new ListUpdates({
     audience,
@@ -271,6 +276,7 @@ export async function createApp(config: RealtimeConfig, context: { log?: Logger 
     async start() {
       connections.start()
       heads.start()
+      roles.start()
     },
     async stop() {
       engine.refuse()
@@ -286,6 +292,7 @@ export async function createApp(config: RealtimeConfig, context: { log?: Logger 
       })
       connections.stop()
       heads.stop()
+      roles.stop()
       stats.stop()
       lists.stop()
       typing.endAll()

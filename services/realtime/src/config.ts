@@ -88,6 +88,11 @@ export const fields = {
   sendTimeoutMs: ms('SEND_TIMEOUT_MS', { default: 10_000, min: 10, doc: 'how long a `message:send` is tried while conversation is away' }),
   headsEveryMs: ms('HEADS_EVERY_MS', { default: 10_000, min: 50, doc: 'how often all joined conversations are compared with their heads' }),
 
+  rolesEveryMs: ms('ROLES_EVERY_MS', {
+    default: 5_000,
+    min: 10,
+    doc: 'how often conversation is asked whether newer tokens have lowered the roles of connected agents and admins',
+  }),
   typingExpiresMs: ms('TYPING_EXPIRES_MS', { default: 5_000, min: 10, doc: 'when typing ends by itself' }),
   typingEveryMs: ms('TYPING_EVERY_MS', { default: 2_000, min: 0, doc: 'at most one `typing:user-typing` in this time per typist' }),
   listUpdatesMs: ms('LIST_UPDATES_MS', {

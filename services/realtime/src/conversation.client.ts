@@ -2,7 +2,7 @@
 import { apiBase, success } from '@fieldline/contracts/envelopes'
 import { AppError } from '@fieldline/contracts/errors'
 import type { ConversationId } from '@fieldline/contracts/ids'
-import { EventsPage, Heads, Snapshot, States } from '@fieldline/contracts/internal'
+import { EventsPage, Heads, Roles, Snapshot, States } from '@fieldline/contracts/internal'
 import { MessageView, type SendMessage } from '@fieldline/contracts/messages'
 import type { Person } from '@fieldline/contracts/people'
 import type { Peer } from '@fieldline/service/peer'
@@ -27,6 +27,8 @@ export interface Conversations {
   events(id: ConversationId, after: number): Promise<EventsPage>
   /** Where these conversations stand; unknown ones are left out. @throws AppError */
   heads(ids: readonly ConversationId[]): Promise<Heads['heads']>
+  /** The roles that still count of these people's tokens, in their order. @throws AppError */
+  roles(people: readonly Pick<Person, 'id' | 'role' | 'iat'>[]): Promise<Roles['roles']>
   /** What lists show of these conversations; unknown ones are left out. @throws AppError */
   states(ids: readonly ConversationId[]): Promise<States['states']>
 }
@@ -96,6 +98,11 @@ export function createConversations(
       const body = { conversationIds: ids }
       const call = { method: 'POST', path: '/internal/heads', body, schema: Heads, idempotent: true, timeoutMs } as const
       return (await inTurn(() => peer.call(call))).body.heads
+    },
+    async roles(people) {
+      const body = { people: people.map(({ id, role, iat }) => ({ id, role, iat: Math.floor(iat) })) }
+      const call = { method: 'POST', path: '/internal/roles', body, schema: Roles, idempotent: true, timeoutMs } as const
+      return (await inTurn(() => peer.call(call))).body.roles
     },
     async states(ids) {
       const body = { conversationIds: ids }

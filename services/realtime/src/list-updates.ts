@@ -52,7 +52,8 @@ export class ListUpdates {
     try {
       for (const ids of chunks([...round.keys()], atOnce))
         for (const { conversation, farmerOnline } of await conversations.states(ids)) {
-          const to = new Set(this.#hearers(conversation.id, round.get(conversation.id) ?? []))
+          const senders = round.get(conversation.id) ?? new Set()
+          const to = new Set([...this.#hearers(conversation.id, senders)].filter((session) => !isNotified(session, conversation, senders)))
           if (to.size > 0) tell('conversation:updated', conversation, to, farmerOnline)
           round.delete(conversation.id)
         }
@@ -73,6 +74,11 @@ export class ListUpdates {
     const all = [audience.admins, supportSees === 'all' ? audience.agents : [], ...[...senders].map((personId) => audience.of(personId))]
     for (const sessions of all) for (const session of sessions) if (!session.joined.has(id)) yield session
   }
+}
+
+/** Agents are notified of others' messages while nobody is assigned, and who is assigned always. */
+function isNotified({ person }: Session, { assigned }: ConversationState, senders: ReadonlySet<string>): boolean {
+  return person.role === 'Support' && !senders.has(person.id) && (assigned === null || assigned.id === person.id)
 }
 
 function* chunks<T>(all: readonly T[], size: number): Iterable<T[]> {

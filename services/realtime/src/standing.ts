@@ -1,6 +1,6 @@
 // What user events tell this replica: who is online now, for views and for those who share a conversation; and roles that a newer token lowered.
 import type { UserEvent } from '@fieldline/contracts/events'
-import type { Role } from '@fieldline/contracts/people'
+import type { Person, Role } from '@fieldline/contracts/people'
 import { LRUCache } from 'lru-cache'
 import type { Audience } from './audience.ts'
 import type { RealtimeMetrics } from './metrics.ts'
@@ -92,12 +92,18 @@ export class Standing {
 
   /** A role that a newer token lowered counts at once for older tokens too. */
   #lower(personId: string, role: Role, iat: number): void {
-    for (const session of this.#deps.audience.of(personId)) {
-      const { person } = session
-      if (iat <= person.iat || rank[role] >= rank[person.role]) continue
-      session.person = { ...person, role }
-      this.#deps.audience.placeByRole(session)
-      for (const id of [...session.joined]) this.#deps.rooms().get(id)?.recheck()
-    }
+    for (const session of this.#deps.audience.of(personId)) if (iat > session.person.iat) this.#lowerOne(session, role)
+  }
+
+  /** This very token was found lowered. */
+  lower({ id, iat }: Pick<Person, 'id' | 'iat'>, role: Role): void {
+    for (const session of this.#deps.audience.of(id)) if (iat === session.person.iat) this.#lowerOne(session, role)
+  }
+
+  #lowerOne(session: Session, role: Role): void {
+    if (rank[role] >= rank[session.person.role]) return
+    session.person = { ...session.person, role }
+    this.#deps.audience.placeByRole(session)
+    for (const id of [...session.joined]) this.#deps.rooms().get(id)?.recheck()
   }
 }

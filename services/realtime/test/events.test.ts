@@ -107,6 +107,22 @@ test('a message changes the lists of admins and of its sender on other devices: 
   wellFormed(boss, phone, laptop, ...others)
 })
 
+test('with SUPPORT_SEES=all a message changes every agent’s lists: told of it once, whichever way', async () => {
+  const seeing = await house.replica({ SUPPORT_SEES: 'all' })
+  const [assigned, other] = [await house.client(seeing, asha), await house.client(seeing, meena)]
+  await house.conversation.send(id, rajesh, 'on every list')
+  await eventually(() => other.of('conversation:updated').length === 1 && assigned.of('notification:new-message').length === 1)
+  const waiting = house.conversation.create(sunita)
+  await house.conversation.send(waiting, sunita, 'anybody?')
+  await eventually(() =>
+    [assigned, other].every((agent) => agent.of('notification:new-message').some(({ conversationId }) => conversationId === waiting)),
+  )
+  // What follows comes in a later round than all of that.
+  await house.conversation.send(id, asha, 'mine')
+  await eventually(() => other.of('conversation:updated').length === 2 && assigned.of('conversation:updated').length === 1)
+  expect(assigned.of('conversation:updated')[0]?.conversation.lastMessage?.content).toBe('mine')
+})
+
 test('beginning and ending to type in turn makes no flood for the others', async () => {
   const farmer = await house.client(app, rajesh)
   const agent = await house.client(app, asha)
@@ -206,6 +222,23 @@ test('a role that a newer token lowered stops working on older connections at on
   })
   expect(await boss.ask('conversation:join', id)).toMatchObject({ ok: false, error: { code: 'FORBIDDEN' } })
   demoted.socket.disconnect()
+})
+
+test('a role that was lowered where no socket tells of it stops working on open connections', async () => {
+  const checked = await house.replica({ ROLES_EVERY_MS: '20' })
+  const waiting = house.conversation.create(sunita)
+  const [boss, agent, kept, farmer] = await Promise.all([admin, asha, meena, sunita].map((who) => house.client(checked, who)))
+  await boss?.join(waiting)
+  await agent?.join(waiting)
+  await farmer?.join(waiting)
+  house.conversation.lowered.set('admin', 'User').set('asha', 'User')
+  const heard = () => [boss, agent].map((client) => client?.heard.length)
+  await eventually(async () => {
+    const before = heard()
+    const { seq } = await house.conversation.send(waiting, sunita, 'anybody?')
+    await eventually(() => farmer?.texts.length === seq && kept?.of('notification:new-message').length === seq)
+    return String(heard()) === String(before)
+  })
 })
 
 test('a message that lands in the current conversation takes its sender there', async () => {

@@ -5,7 +5,7 @@ import { type ConversationState, conversationView } from '@fieldline/contracts/c
 import { AppError } from '@fieldline/contracts/errors'
 import type { ConversationEvent } from '@fieldline/contracts/events'
 import type { ConversationId, MessageId } from '@fieldline/contracts/ids'
-import { EventsQuery, HeadsRequest, type Snapshot, SnapshotQuery, StatesRequest } from '@fieldline/contracts/internal'
+import { EventsQuery, HeadsRequest, RolesRequest, type Snapshot, SnapshotQuery, StatesRequest } from '@fieldline/contracts/internal'
 import { type Message, messageView, SendMessage } from '@fieldline/contracts/messages'
 import type { Person, PersonSummary } from '@fieldline/contracts/people'
 import { eventsExchange, headers, topology } from '@fieldline/contracts/topology'
@@ -37,6 +37,8 @@ export interface FakeConversation {
   messages(id: ConversationId): readonly Message[]
   /** Everybody may read who is named here, whatever the state says. */
   readonly granted: Set<string>
+  /** What newer tokens lowered people to. */
+  readonly lowered: Map<string, Person['role']>
   /** Events that are committed but lost on the way, while true. */
   losing: boolean
   /** Answers 503 to everything, while true. */
@@ -182,6 +184,7 @@ export async function startFakeConversation(options: { brokerUrl: string; namesp
   const fake: FakeConversation = {
     url: '',
     granted: new Set(),
+    lowered: new Map(),
     losing: false,
     down: false,
     hold(id, when = 'unread') {
@@ -304,6 +307,10 @@ export async function startFakeConversation(options: { brokerUrl: string; namesp
           return one ? [{ conversationId: id, eventNo: one.log.length, lastSeq: one.state.lastSeq }] : []
         })
         res.json({ heads })
+      })
+      app.post('/internal/roles', (req, res) => {
+        const { people } = parse(RolesRequest, req.body)
+        res.json({ roles: people.map(({ id, role }) => fake.lowered.get(id) ?? role) })
       })
       app.post('/internal/states', (req, res) => {
         const { conversationIds } = parse(StatesRequest, req.body)
