@@ -9,12 +9,18 @@ import type { GatewayConfig } from './config.ts'
 import type { Limits } from './limits.ts'
 import { compressJson } from './pages.ts'
 
-export function documentRoutes(config: GatewayConfig, limits: Limits): Router {
-  const routes = Router()
-  const counted: RequestHandler = async (req, _res, next) => {
-    if (config.rateLimitEnabled) await limits.take('anonymous', limitKey(originOf(req, config.trustedProxies).address))
+/** For whatever is answered to anybody: counts against the address. */
+export function countedByAddress(config: GatewayConfig, limits: Limits): RequestHandler {
+  return async (req, res, next) => {
+    const { address } = originOf(req, config.trustedProxies)
+    await limits.take('anonymous', limitKey(address), (standing) => res.setHeaders(new Map(Object.entries(standing))))
     next()
   }
+}
+
+export function documentRoutes(config: GatewayConfig, limits: Limits): Router {
+  const routes = Router()
+  const counted = countedByAddress(config, limits)
   // Made at the first request: most processes are never asked.
   let openApi: object | undefined
   let asyncApi: object | undefined
@@ -31,9 +37,10 @@ export function documentRoutes(config: GatewayConfig, limits: Limits): Router {
     customSiteTitle: 'Fieldline API',
     swaggerOptions: { url: '/openapi.json', persistAuthorization: true, tryItOutEnabled: true },
   })
+  routes.use('/docs', counted)
   // Its assets are named beside it, so the page must be a folder.
   routes.get('/docs', (req, res, next) => (req.path.endsWith('/') ? next() : res.redirect(301, '/docs/')))
-  routes.use('/docs', counted, pagePolicy(new URL(config.publicUrl).origin), swaggerUi.serve, page)
+  routes.use('/docs', pagePolicy(new URL(config.publicUrl).origin), swaggerUi.serve, page)
   return routes
 }
 

@@ -9,7 +9,7 @@ import { checkDeclaredSize, discardRest, hasBody, readBody, streamBody } from '.
 import type { GatewayConfig } from './config.ts'
 import type { Door } from './front.ts'
 import { headersIn } from './headers.ts'
-import { type LimitClass, type Limits, OverLimit, type Standing } from './limits.ts'
+import type { LimitClass, Limits } from './limits.ts'
 import { type RestUpstream, type Route, type RouteClass, routeOf } from './routes.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -43,14 +43,8 @@ export function restDoor({ config, verifier, limits, upstreams }: DoorDeps): Doo
     }
   }
 
-  async function take(limit: LimitClass, key: string, answer: OutgoingHttpHeaders): Promise<void> {
-    if (!config.rateLimitEnabled) return
-    try {
-      show(await limits.take(limit, key), answer)
-    } catch (error) {
-      if (error instanceof AppError && error.cause instanceof OverLimit) show(error.cause.standing, answer)
-      throw error
-    }
+  function take(limit: LimitClass, key: string, answer: OutgoingHttpHeaders): Promise<void> {
+    return limits.take(limit, key, (standing) => Object.assign(answer, standing))
   }
 
   return async (req, res, answer, requestId) => {
@@ -85,10 +79,4 @@ export function restDoor({ config, verifier, limits, upstreams }: DoorDeps): Doo
 function limitOf(route: Route, person: Person | undefined, address: string): [LimitClass, string] {
   if (!person) return [route.class === 'delivery' ? 'delivery' : 'anonymous', limitKey(address)]
   return [route.class === 'delivery' ? 'read' : route.class, person.id]
-}
-
-function show({ limit, remaining, reset }: Standing, answer: OutgoingHttpHeaders): void {
-  answer['ratelimit-limit'] = limit
-  answer['ratelimit-remaining'] = remaining
-  answer['ratelimit-reset'] = reset
 }

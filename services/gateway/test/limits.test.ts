@@ -58,6 +58,17 @@ test('every answer says how much is left', async () => {
   expect((await told()).slice(0, 2)).toEqual([5, 0])
 })
 
+test.each(['/openapi.json', '/asyncapi.json', '/docs/', '/docs'])('answers of %s say it too, and count by address', async (path) => {
+  const stage = await start()
+  const told = async () => {
+    const { status, headers } = await fetch(`${stage.url}${path}`, { redirect: 'manual' })
+    return [status < 400 ? 'answered' : status, ...['limit', 'remaining'].map((name) => Number(headers.get(`ratelimit-${name}`)))]
+  }
+  for (const remaining of [3, 2, 1, 0]) expect(await told()).toEqual(['answered', 4, remaining])
+  expect(await told()).toEqual([429, 4, 0])
+  expect(Number((await fetch(`${stage.url}${path}`)).headers.get('retry-after'))).toBeGreaterThan(0)
+})
+
 test('reads and writes are counted apart, and a person by id whatever the token', async () => {
   const stage = await start()
   expect(await statuses(4, () => write(stage, 'u1'))).toEqual([200, 200, 200, 429])
