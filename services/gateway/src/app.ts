@@ -13,7 +13,7 @@ import { restDoor } from './door.ts'
 import { createFront } from './front.ts'
 import { createLimits } from './limits.ts'
 import { type BreakerState, createMetrics } from './metrics.ts'
-import { corsHeaders, securityHeaders } from './pages.ts'
+import { corsHeaders, countedByAddress, securityHeaders } from './pages.ts'
 import { createPolling } from './polling.ts'
 import { createReplicas } from './replicas.ts'
 import { socketPath } from './session.ts'
@@ -108,7 +108,9 @@ export async function createApp(config: GatewayConfig, deps: GatewayDeps = {}): 
     routers(app) {
       app.use(securityHeaders(config), corsHeaders(config))
       app.use(socketPath, polling.door)
-      app.use(documentRoutes(config, limits))
+      const counted = countedByAddress(config, limits)
+      // Behind the documents there is nothing: a flood of unknown paths is limited as any other.
+      app.use(documentRoutes(config, counted), counted)
     },
   })
   tunnels.attach(http.server)

@@ -4,23 +4,11 @@ import { openApiDocument } from '@fieldline/contracts/openapi'
 import { type RequestHandler, Router } from 'express'
 import helmet from 'helmet'
 import swaggerUi from 'swagger-ui-express'
-import { limitKey, originOf } from './address.ts'
 import type { GatewayConfig } from './config.ts'
-import type { Limits } from './limits.ts'
 import { compressJson } from './pages.ts'
 
-/** For whatever is answered to anybody: counts against the address. */
-export function countedByAddress(config: GatewayConfig, limits: Limits): RequestHandler {
-  return async (req, res, next) => {
-    const { address } = originOf(req, config.trustedProxies)
-    await limits.take('anonymous', limitKey(address), (standing) => res.setHeaders(new Map(Object.entries(standing))))
-    next()
-  }
-}
-
-export function documentRoutes(config: GatewayConfig, limits: Limits): Router {
+export function documentRoutes(config: GatewayConfig, counted: RequestHandler): Router {
   const routes = Router()
-  const counted = countedByAddress(config, limits)
   // Made at the first request: most processes are never asked.
   let openApi: object | undefined
   let asyncApi: object | undefined

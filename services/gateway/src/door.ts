@@ -29,6 +29,16 @@ export function restDoor({ config, verifier, limits, upstreams }: DoorDeps): Doo
     delivery: config.readTimeoutMs,
   }
 
+  /** The request's route. Where there is none nobody's token is read, so it counts against the address before it is refused. */
+  async function routeFor(method: string, url: string, address: string, answer: OutgoingHttpHeaders): Promise<Route> {
+    try {
+      return routeOf(method, url.split('?', 1)[0] ?? '')
+    } catch (error) {
+      await take('anonymous', limitKey(address), answer)
+      throw error
+    }
+  }
+
   /** Whom a valid token names. A bad token counts against its address before it is refused. */
   async function whoAsks(req: IncomingMessage, route: Route, address: string, answer: OutgoingHttpHeaders): Promise<Person | undefined> {
     try {
@@ -51,8 +61,8 @@ export function restDoor({ config, verifier, limits, upstreams }: DoorDeps): Doo
     const { method = '', url = '' } = req
     const carriesBody = hasBody(req)
     if (carriesBody) res.once('finish', () => discardRest(req))
-    const route = routeOf(method, url.split('?', 1)[0] ?? '')
     const origin = originOf(req, config.trustedProxies)
+    const route = await routeFor(method, url, origin.address, answer)
     const person = await whoAsks(req, route, origin.address, answer)
     const [limitClass, key] = limitOf(route, person, origin.address)
     await take(limitClass, key, answer)

@@ -88,6 +88,22 @@ test('strangers are counted by address, and their flood stops nobody with a toke
   expect((await read(stage, 'u1')).status).toBe(200)
 })
 
+test.each([
+  ['/nothing', 404],
+  ['/internal/replica', 404],
+  [`${api}/nothing`, 404],
+  [`${api}/support`, 404],
+  ['/uploads/chat', 404],
+  [`${api}/messages//x`, 400],
+])('%s, which is under no route, counts by address, and stops nobody with a token there', async (path, status) => {
+  const stage = await start()
+  expect(await statuses(6, () => fetch(`${stage.url}${path}`))).toEqual([status, status, status, status, 429, 429])
+  const answer = await fetch(`${stage.url}${path}`)
+  expect(answer.headers.get('ratelimit-remaining')).toBe('0')
+  expect(await answer.json()).toMatchObject({ success: false, code: 'RATE_LIMITED', requestId: expect.any(String) })
+  expect((await read(stage, 'u1')).status).toBe(200)
+})
+
 test('a forged X-Forwarded-For makes nobody another; a trusted proxy’s does', async () => {
   const direct = await start()
   const stranger = (stage: Stage, address: string) => () =>
