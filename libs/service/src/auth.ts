@@ -10,7 +10,7 @@ import { bearerOf } from './bearer.ts'
 import { type Claims, personReader } from './claims.ts'
 import { pemBlocks } from './config.ts'
 import { internalAudience } from './internal.ts'
-import { createJwks, type JwksOptions } from './jwks.ts'
+import { createJwks, type Jwks, type JwksOptions } from './jwks.ts'
 
 declare module 'express-serve-static-core' {
   interface Request {
@@ -162,10 +162,30 @@ function algorithmOf(token: string): string {
   throw refused()
 }
 
-/** While an issuer rotates its keys, a token without a `kid` may be of either: the few that could have signed it are tried. */
-async function byKeySet(token: string, jwks: JWTVerifyGetKey, checks: JWTVerifyOptions): Promise<{ payload: JWTPayload }> {
+/** Keys may be rotated without a `kid`, or under the same one: then only the signature tells that the set at hand is an old one. */
+async function byKeySet(token: string, jwks: Jwks, checks: JWTVerifyOptions): Promise<{ payload: JWTPayload }> {
+  const used = await jwks.current()
   try {
-    return await jwtVerify(token, jwks, checks)
+    return await byKeys(token, used, checks)
+  } catch (error) {
+    const newer = fitsNoKey(error) ? await jwks.newerThan(used) : undefined
+    if (!newer) throw error
+    return await byKeys(token, newer, checks)
+  }
+}
+
+function fitsNoKey(error: unknown): boolean {
+  return (
+    error instanceof errors.JWKSNoMatchingKey ||
+    error instanceof errors.JWKSMultipleMatchingKeys ||
+    error instanceof errors.JWSSignatureVerificationFailed
+  )
+}
+
+/** While an issuer rotates its keys, a token without a `kid` may be of either: the few that could have signed it are tried. */
+async function byKeys(token: string, keys: JWTVerifyGetKey, checks: JWTVerifyOptions): Promise<{ payload: JWTPayload }> {
+  try {
+    return await jwtVerify(token, keys, checks)
   } catch (several) {
     if (!(several instanceof errors.JWKSMultipleMatchingKeys)) throw several
     let tried = 0
@@ -194,7 +214,7 @@ async function checkedBy(verification: () => Promise<{ payload: JWTPayload }>): 
   }
 }
 
-function fitting(secrets: readonly KeyObject[], publicKeys: readonly KeyObject[], jwks: JWTVerifyGetKey | undefined): string[] {
+function fitting(secrets: readonly KeyObject[], publicKeys: readonly KeyObject[], jwks: Jwks | undefined): string[] {
   const fit = publicKeys.map((key) => {
     if (key.asymmetricKeyType === 'rsa') return 'RS256'
     if (key.asymmetricKeyType === 'ed25519') return 'EdDSA'

@@ -1,6 +1,6 @@
-// An identity provider's public keys (JWKS): cached, refreshed when an unknown key shows up, and served on while the provider is away.
+// An identity provider's public keys (JWKS): cached, refreshed when a token fits none of them, and served on while the provider is away.
 import { AppError } from '@fieldline/contracts/errors'
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import { createLocalJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import { request } from 'undici'
 import type { Logger } from './logger.ts'
 
@@ -9,18 +9,24 @@ export interface JwksOptions {
   maxAgeMs?: number
   /** Not trusted any more from this age on. Default 24 h. */
   staleMs?: number
-  /** Least time between two fetches, whoever asks: unknown key ids must not become a flood. Default 10 s. */
+  /** Least time between two fetches, whoever asks: tokens that fit no key must not become a flood. Default 10 s. */
   cooldownMs?: number
   timeoutMs?: number
   log?: Logger
 }
 
+export interface Jwks {
+  /** The keys at hand. @throws AppError UNAVAILABLE while none could ever be had */
+  current(): Promise<JWTVerifyGetKey>
+  /** The keys that took the place of `used`, which a token did not fit; undefined where there are none. */
+  newerThan(used: JWTVerifyGetKey): Promise<JWTVerifyGetKey | undefined>
+}
+
 const largest = 1_048_576
 
-/** @throws AppError UNAVAILABLE (from the returned function) while no keys could ever be had */
-export function createJwks(url: string, options: JwksOptions = {}): JWTVerifyGetKey {
+export function createJwks(url: string, options: JwksOptions = {}): Jwks {
   const { maxAgeMs = 300_000, staleMs = 86_400_000, cooldownMs = 10_000, timeoutMs = 5_000, log } = options
-  let keys: ReturnType<typeof createLocalJWKSet> | undefined
+  let keys: JWTVerifyGetKey | undefined
   let fetchedAt = Number.NEGATIVE_INFINITY
   let triedAt = Number.NEGATIVE_INFINITY
   let fetching: Promise<void> | undefined
@@ -44,21 +50,19 @@ export function createJwks(url: string, options: JwksOptions = {}): JWTVerifyGet
     return fetching
   }
 
-  return async (header, token) => {
-    const age = performance.now() - fetchedAt
-    if (age > staleMs) keys = undefined
-    if (!keys) await refresh()
-    else if (age > maxAgeMs) void refresh()
-    if (!keys) throw new AppError('UNAVAILABLE', 'Tokens cannot be verified now')
-    try {
-      return await keys(header, token)
-    } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
-      const before = keys
-      await refresh()
-      if (keys === before) throw error
-      return await keys(header, token)
-    }
+  return {
+    async current() {
+      const age = performance.now() - fetchedAt
+      if (age > staleMs) keys = undefined
+      if (!keys) await refresh()
+      else if (age > maxAgeMs) void refresh()
+      if (!keys) throw new AppError('UNAVAILABLE', 'Tokens cannot be verified now')
+      return keys
+    },
+    async newerThan(used) {
+      if (keys === used) await refresh()
+      return keys === used ? undefined : keys
+    },
   }
 }
 

@@ -202,23 +202,59 @@ describe('keys of an identity provider (JWKS)', () => {
       .setSubject(sub)
       .setExpirationTime('5m')
       .sign(key)
-  const jwk = async (key: KeyObject, kid: string) => ({ ...(await exportJWK(key)), kid, alg: 'RS256' })
-
-  test('a rotated key is fetched when it shows up', async () => {
-    const next = generateKeyPairSync('rsa', { modulusLength: 2048 })
-    let keys = [await jwk(rsa.publicKey, 'one')]
-    const provider = await serve(() => ({ status: 200, body: { keys } }))
-    const verifier = createVerifier({ ...base, jwtSecrets: [], jwtJwksUrl: provider.url }, { jwks: { cooldownMs: 0 } })
-    expect(await verifier.verify(await sign(rsa.privateKey, 'one'))).toMatchObject({ id: 'meena' })
-    keys = [await jwk(next.publicKey, 'two')]
-    expect(await verifier.verify(await sign(next.privateKey, 'two'))).toMatchObject({ id: 'meena' })
+  const jwk = async (key: KeyObject, kid: string | undefined) => ({
+    ...(await exportJWK(key)),
+    ...(kid === undefined ? {} : { kid }),
+    alg: 'RS256',
   })
 
-  test('unknown key ids are no flood on the provider', async () => {
+  test.each([
+    ['under another key id', 'one', 'two'],
+    ['under the same key id', 'one', 'one'],
+    ['without a key id', undefined, undefined],
+  ])('a key rotated %s is fetched when it shows up', async (_how, before, after) => {
+    const next = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    let keys = [await jwk(rsa.publicKey, before)]
+    const provider = await serve(() => ({ status: 200, body: { keys } }))
+    const verifier = createVerifier({ ...base, jwtSecrets: [], jwtJwksUrl: provider.url }, { jwks: { cooldownMs: 0 } })
+    expect(await codeOf(verifier, await sign(rsa.privateKey, before))).toBe('accepted')
+    keys = [await jwk(next.publicKey, after)]
+    expect(await codeOf(verifier, await sign(next.privateKey, after))).toBe('accepted')
+    expect(await codeOf(verifier, await sign(rsa.privateKey, before, 'asha'))).toBe('UNAUTHENTICATED')
+  })
+
+  test('while two keys without an id are published, a third that takes their place is fetched too', async () => {
+    const [second, third] = [generateKeyPairSync('rsa', { modulusLength: 2048 }), generateKeyPairSync('rsa', { modulusLength: 2048 })]
+    let keys = [await jwk(rsa.publicKey, undefined), await jwk(second.publicKey, undefined)]
+    const provider = await serve(() => ({ status: 200, body: { keys } }))
+    const verifier = createVerifier({ ...base, jwtSecrets: [], jwtJwksUrl: provider.url }, { jwks: { cooldownMs: 0 } })
+    expect(await codeOf(verifier, await sign(second.privateKey, undefined))).toBe('accepted')
+    keys = [await jwk(second.publicKey, undefined), await jwk(third.publicKey, undefined)]
+    expect(await codeOf(verifier, await sign(third.privateKey, undefined))).toBe('accepted')
+  })
+
+  test('everybody who comes with a new key at once is accepted, by one fetch', async () => {
+    const next = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    let keys = [await jwk(rsa.publicKey, undefined)]
+    const provider = await serve(() => ({ status: 200, body: { keys } }))
+    const verifier = createVerifier({ ...base, jwtSecrets: [], jwtJwksUrl: provider.url }, { jwks: { cooldownMs: 0 } })
+    expect(await codeOf(verifier, await sign(rsa.privateKey, undefined))).toBe('accepted')
+    keys = [await jwk(next.publicKey, undefined)]
+    const tokens = await Promise.all(Array.from({ length: 20 }, (_, n) => sign(next.privateKey, undefined, `agent-${n}`)))
+    expect(await Promise.all(tokens.map((token) => codeOf(verifier, token)))).toEqual(Array(20).fill('accepted'))
+    expect(provider.asked()).toBe(2)
+  })
+
+  test.each([
+    ['unknown key ids', (n: number) => `unknown-${n}`],
+    ['wrong signatures', () => 'one'],
+    ['wrong signatures of no key id', () => undefined],
+  ])('%s are no flood on the provider', async (_what, kidOf) => {
+    const stranger = generateKeyPairSync('rsa', { modulusLength: 2048 })
     const keys = [await jwk(rsa.publicKey, 'one')]
     const provider = await serve(() => ({ status: 200, body: { keys } }))
     const verifier = createVerifier({ ...base, jwtSecrets: [], jwtJwksUrl: provider.url })
-    for (let n = 0; n < 20; n += 1) expect(await codeOf(verifier, await sign(rsa.privateKey, `unknown-${n}`))).toBe('UNAUTHENTICATED')
+    for (let n = 0; n < 20; n += 1) expect(await codeOf(verifier, await sign(stranger.privateKey, kidOf(n)))).toBe('UNAUTHENTICATED')
     expect(provider.asked()).toBe(1)
   })
 

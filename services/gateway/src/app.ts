@@ -13,9 +13,9 @@ import { restDoor } from './door.ts'
 import { createFront } from './front.ts'
 import { createLimits } from './limits.ts'
 import { type BreakerState, createMetrics } from './metrics.ts'
-import { corsHeaders, securityHeaders } from './pages.ts'
+import { corsHeaders, countedByAddress, securityHeaders } from './pages.ts'
 import { createPolling } from './polling.ts'
-import { createReplicas } from './replicas.ts'
+import { createReplicas, type Lookup } from './replicas.ts'
 import { socketPath } from './session.ts'
 import { createTunnels } from './tunnels.ts'
 import { createUpstream, type Upstream } from './upstream.ts'
@@ -24,6 +24,8 @@ export interface GatewayDeps {
   log?: Logger
   /** The embedded run's other services, whose health and metrics are shown here beside the gateway's. */
   admin?: readonly AdminSource[]
+  /** How realtime's headless name is resolved; default: by the system. */
+  lookup?: Lookup
 }
 
 const breakerText = { open: 'BREAKER_OPEN', halfOpen: 'BREAKER_HALF_OPEN' } as const
@@ -66,6 +68,7 @@ export async function createApp(config: GatewayConfig, deps: GatewayDeps = {}): 
     metrics,
     // Every polling client holds one request open.
     upstream: (url) => createUpstream(url, breakerOf('realtime', 50_000)),
+    lookup: deps.lookup,
   })
   const limits = createLimits(config, { log, health, metrics })
   const polling = createPolling(config, replicas)
@@ -108,7 +111,9 @@ export async function createApp(config: GatewayConfig, deps: GatewayDeps = {}): 
     routers(app) {
       app.use(securityHeaders(config), corsHeaders(config))
       app.use(socketPath, polling.door)
-      app.use(documentRoutes(config, limits))
+      const counted = countedByAddress(config, limits)
+      // Behind the documents there is nothing: a flood of unknown paths is limited as any other.
+      app.use(documentRoutes(config, counted), counted)
     },
   })
   tunnels.attach(http.server)

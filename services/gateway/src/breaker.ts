@@ -41,6 +41,9 @@ export interface Breaker {
   stop(): void
 }
 
+/** A trial keeps the others waiting no longer: how long it takes may be its client's doing (a slow upload) or its nature (a poll). */
+const trialMs = 1_000
+
 /**
  * opossum keeps the window, the threshold and the state; it is told outcomes once they are known, since it has no word for an attempt that
  * proved nothing: a client's leaving is neither failure nor success, and while half open it leaves the trial to the next request.
@@ -59,7 +62,7 @@ export function createBreaker(options: BreakerOptions): Breaker {
   const gauge = metrics.breaker(name)
   let openedAt = 0
   let running = 0
-  let trying = false
+  let triedAt = Number.NEGATIVE_INFINITY
 
   circuit.on('open', () => {
     openedAt = performance.now()
@@ -81,28 +84,29 @@ export function createBreaker(options: BreakerOptions): Breaker {
     const left = reason === 'full' ? 1_000 : openedAt + resetMs - performance.now()
     throw new AppError('UNAVAILABLE', `${name} is not available now`, { retryAfter: Math.max(1, Math.ceil(left / 1_000)) })
   }
-  function tell(fault?: UpstreamFault): void {
-    // An outcome that comes after the breaker opened changes nothing.
+  function tell(startedAt: number, fault?: UpstreamFault): void {
+    // What began before the breaker opened says nothing of the time since.
+    if (startedAt < openedAt) return
     circuit.fire(fault).catch(() => undefined)
   }
 
   return {
     async run(attempt) {
-      if (circuit.opened || (circuit.halfOpen && trying)) refuse('open')
+      const startedAt = performance.now()
+      if (circuit.opened || (circuit.halfOpen && startedAt - triedAt < trialMs)) refuse('open')
       if (running >= concurrency) refuse('full')
-      const trial = circuit.halfOpen
-      if (trial) trying = true
+      if (circuit.halfOpen) triedAt = startedAt
       running += 1
       try {
         const outcome = await attempt()
-        tell()
+        tell(startedAt)
         return outcome
       } catch (error) {
-        if (error instanceof UpstreamFault) tell(error)
+        if (error instanceof UpstreamFault) tell(startedAt, error)
         throw error
       } finally {
         running -= 1
-        if (trial) trying = false
+        if (triedAt === startedAt) triedAt = Number.NEGATIVE_INFINITY
       }
     },
     get state() {

@@ -4,17 +4,11 @@ import { openApiDocument } from '@fieldline/contracts/openapi'
 import { type RequestHandler, Router } from 'express'
 import helmet from 'helmet'
 import swaggerUi from 'swagger-ui-express'
-import { limitKey, originOf } from './address.ts'
 import type { GatewayConfig } from './config.ts'
-import type { Limits } from './limits.ts'
 import { compressJson } from './pages.ts'
 
-export function documentRoutes(config: GatewayConfig, limits: Limits): Router {
+export function documentRoutes(config: GatewayConfig, counted: RequestHandler): Router {
   const routes = Router()
-  const counted: RequestHandler = async (req, _res, next) => {
-    if (config.rateLimitEnabled) await limits.take('anonymous', limitKey(originOf(req, config.trustedProxies).address))
-    next()
-  }
   // Made at the first request: most processes are never asked.
   let openApi: object | undefined
   let asyncApi: object | undefined
@@ -31,9 +25,10 @@ export function documentRoutes(config: GatewayConfig, limits: Limits): Router {
     customSiteTitle: 'Fieldline API',
     swaggerOptions: { url: '/openapi.json', persistAuthorization: true, tryItOutEnabled: true },
   })
+  routes.use('/docs', counted)
   // Its assets are named beside it, so the page must be a folder.
   routes.get('/docs', (req, res, next) => (req.path.endsWith('/') ? next() : res.redirect(301, '/docs/')))
-  routes.use('/docs', counted, pagePolicy(new URL(config.publicUrl).origin), swaggerUi.serve, page)
+  routes.use('/docs', pagePolicy(new URL(config.publicUrl).origin), swaggerUi.serve, page)
   return routes
 }
 

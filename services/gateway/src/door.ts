@@ -9,7 +9,7 @@ import { checkDeclaredSize, discardRest, hasBody, readBody, streamBody } from '.
 import type { GatewayConfig } from './config.ts'
 import type { Door } from './front.ts'
 import { headersIn } from './headers.ts'
-import { type LimitClass, type Limits, OverLimit, type Standing } from './limits.ts'
+import type { LimitClass, Limits } from './limits.ts'
 import { type RestUpstream, type Route, type RouteClass, routeOf } from './routes.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -29,6 +29,16 @@ export function restDoor({ config, verifier, limits, upstreams }: DoorDeps): Doo
     delivery: config.readTimeoutMs,
   }
 
+  /** The request's route. Where there is none nobody's token is read, so it counts against the address before it is refused. */
+  async function routeFor(method: string, url: string, address: string, answer: OutgoingHttpHeaders): Promise<Route> {
+    try {
+      return routeOf(method, url.split('?', 1)[0] ?? '')
+    } catch (error) {
+      await take('anonymous', limitKey(address), answer)
+      throw error
+    }
+  }
+
   /** Whom a valid token names. A bad token counts against its address before it is refused. */
   async function whoAsks(req: IncomingMessage, route: Route, address: string, answer: OutgoingHttpHeaders): Promise<Person | undefined> {
     try {
@@ -43,22 +53,16 @@ export function restDoor({ config, verifier, limits, upstreams }: DoorDeps): Doo
     }
   }
 
-  async function take(limit: LimitClass, key: string, answer: OutgoingHttpHeaders): Promise<void> {
-    if (!config.rateLimitEnabled) return
-    try {
-      show(await limits.take(limit, key), answer)
-    } catch (error) {
-      if (error instanceof AppError && error.cause instanceof OverLimit) show(error.cause.standing, answer)
-      throw error
-    }
+  function take(limit: LimitClass, key: string, answer: OutgoingHttpHeaders): Promise<void> {
+    return limits.take(limit, key, (standing) => Object.assign(answer, standing))
   }
 
   return async (req, res, answer, requestId) => {
     const { method = '', url = '' } = req
     const carriesBody = hasBody(req)
     if (carriesBody) res.once('finish', () => discardRest(req))
-    const route = routeOf(method, url.split('?', 1)[0] ?? '')
     const origin = originOf(req, config.trustedProxies)
+    const route = await routeFor(method, url, origin.address, answer)
     const person = await whoAsks(req, route, origin.address, answer)
     const [limitClass, key] = limitOf(route, person, origin.address)
     await take(limitClass, key, answer)
@@ -85,10 +89,4 @@ export function restDoor({ config, verifier, limits, upstreams }: DoorDeps): Doo
 function limitOf(route: Route, person: Person | undefined, address: string): [LimitClass, string] {
   if (!person) return [route.class === 'delivery' ? 'delivery' : 'anonymous', limitKey(address)]
   return [route.class === 'delivery' ? 'read' : route.class, person.id]
-}
-
-function show({ limit, remaining, reset }: Standing, answer: OutgoingHttpHeaders): void {
-  answer['ratelimit-limit'] = limit
-  answer['ratelimit-remaining'] = remaining
-  answer['ratelimit-reset'] = reset
 }

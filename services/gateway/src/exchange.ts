@@ -114,12 +114,20 @@ function answerHeaders(
     const value = headers[name]
     if (value === undefined || !passesOut(name)) continue
     if (name === 'x-fault-of') ofAnother = true
-    else if (name === 'vary') answer.vary = [answer.vary, value].flat().filter(Boolean).join(', ')
+    else if (name === 'vary') answer.vary = each(answer.vary, value)
     else answer[name] = value
   }
   // Set already for whom they matter (CORS): writing an object replaces what it names.
-  if (answer.vary !== undefined && res.hasHeader('vary')) answer.vary = `${res.getHeader('vary')}, ${answer.vary}`
+  if (answer.vary !== undefined && res.hasHeader('vary')) answer.vary = each(res.getHeader('vary'), answer.vary)
   return { answer, ofAnother }
+}
+
+/** The names of several `Vary`, each once. */
+function each(...lists: OutgoingHttpHeaders[string][]): string {
+  const names = lists.flat().flatMap((list) => String(list ?? '').split(','))
+  const once = new Map(names.map((name) => [name.trim().toLowerCase(), name.trim()]))
+  once.delete('')
+  return [...once.values()].join(', ')
 }
 
 function classify(error: Error, res: ServerResponse): Error {

@@ -11,26 +11,12 @@ import type { GatewayMetrics } from './metrics.ts'
 
 export type LimitClass = 'read' | 'write' | 'upload' | 'anonymous' | 'delivery'
 
-export interface Standing {
-  limit: number
-  remaining: number
-  /** Seconds until the window ends. */
-  reset: number
-}
+/** How much is left, as every answer tells, a refusal too; the reset is in seconds. */
+export type Standing = Record<'ratelimit-limit' | 'ratelimit-remaining' | 'ratelimit-reset', number>
 
 export interface Limits extends Part {
-  /** Counts one request. @throws AppError RATE_LIMITED, with the standing as `cause` */
-  take(limit: LimitClass, key: string): Promise<Standing>
-}
-
-/** The standing at the moment of a refusal. */
-export class OverLimit extends Error {
-  override readonly name = 'OverLimit'
-  readonly standing: Standing
-  constructor(standing: Standing) {
-    super('over the limit')
-    this.standing = standing
-  }
+  /** Counts one request and tells the standing. @throws AppError RATE_LIMITED */
+  take(limit: LimitClass, key: string, tell: (standing: Standing) => void): Promise<void>
 }
 
 type LimitConfig = Pick<
@@ -113,21 +99,27 @@ export function createLimits(
       stopped = true
       redis?.disconnect()
     },
-    async take(limit, key) {
+    async take(limit, key, tell) {
+      if (!config.rateLimitEnabled) return
       try {
-        return standing(most[limit], await limiters[limit].consume(bounded(key)))
+        tell(standing(most[limit], await limiters[limit].consume(bounded(key))))
       } catch (rejected) {
         if (!(rejected instanceof RateLimiterRes)) throw rejected
         metrics.limited(limit)
         const now = standing(most[limit], rejected)
-        throw new AppError('RATE_LIMITED', 'Too many requests; try again later', { retryAfter: now.reset, cause: new OverLimit(now) })
+        tell(now)
+        throw new AppError('RATE_LIMITED', 'Too many requests; try again later', { retryAfter: now['ratelimit-reset'] })
       }
     },
   }
 }
 
 function standing(limit: number, result: RateLimiterRes): Standing {
-  return { limit, remaining: Math.max(0, result.remainingPoints), reset: Math.max(1, Math.ceil(result.msBeforeNext / 1_000)) }
+  return {
+    'ratelimit-limit': limit,
+    'ratelimit-remaining': Math.max(0, result.remainingPoints),
+    'ratelimit-reset': Math.max(1, Math.ceil(result.msBeforeNext / 1_000)),
+  }
 }
 
 /** Ids are opaque: one that would make an odd key is counted by its hash. */

@@ -1,9 +1,11 @@
-// What holds for every answer a browser may see: security headers, CORS, and compression of JSON.
+// What holds for every answer a browser may see: security headers, CORS, compression of JSON, and the limit of what anybody may ask for.
 import compression from 'compression'
 import cors from 'cors'
 import type { RequestHandler } from 'express'
 import helmet from 'helmet'
+import { limitKey, originOf } from './address.ts'
 import type { GatewayConfig } from './config.ts'
+import type { Limits } from './limits.ts'
 
 const localhost = /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/
 
@@ -62,6 +64,15 @@ export function compressJson(config: GatewayConfig): RequestHandler {
     level: 4,
     filter: (_req, res) => /^application\/([\w.-]+\+)?json\b/.test(String(res.getHeader('Content-Type') ?? '')),
   })
+}
+
+/** For whatever is answered to anybody: it counts against the address. */
+export function countedByAddress(config: GatewayConfig, limits: Limits): RequestHandler {
+  return async (req, res, next) => {
+    const { address } = originOf(req, config.trustedProxies)
+    await limits.take('anonymous', limitKey(address), (standing) => res.setHeaders(new Map(Object.entries(standing))))
+    next()
+  }
 }
 
 /** The headers a middleware sets on every answer, so that they need not be worked out for each. */

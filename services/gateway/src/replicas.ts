@@ -1,5 +1,6 @@
 // Realtime's replicas: where they are, what they are called, who takes new handshakes, and which one a session belongs to.
-import { lookup } from 'node:dns/promises'
+import type { LookupAddress } from 'node:dns'
+import { lookup as systemLookup } from 'node:dns/promises'
 import type { InternalTokens } from '@fieldline/service/internal'
 import type { Part } from '@fieldline/service/lifecycle'
 import type { Logger } from '@fieldline/service/logger'
@@ -15,6 +16,8 @@ export interface Replica {
   readonly upstream: Upstream
   name: string | undefined
   state: 'ready' | 'draining' | 'away'
+  /** Listed, or in what its name resolved to last; if not it gets no new sessions. */
+  wanted: boolean
   /** WebSockets held open to it from here. */
   tunnels: number
 }
@@ -35,13 +38,20 @@ export interface ReplicasOptions {
   log: Logger
   metrics: GatewayMetrics
   upstream: (url: string) => Upstream
+  /** Default: the system's. */
+  lookup?: Lookup | undefined
 }
+
+/** Every address of a name. */
+export type Lookup = (hostname: string, options: { all: true }) => Promise<LookupAddress[]>
 
 const probeTimeoutMs = 1_500
 /** An unknown name makes us look again, but not for each request of a flood. */
 const lookAgainMs = 250
 
-export function createReplicas({ urls, tokens, everyMs, log, metrics, upstream }: ReplicasOptions): Replicas {
+export function createReplicas(options: ReplicasOptions): Replicas {
+  const { urls, tokens, everyMs, log, metrics, upstream } = options
+  const lookup: Lookup = options.lookup ?? systemLookup
   const replicas = new Map<string, Replica>()
   let turn = 0
   let round: Promise<void> | undefined
@@ -63,23 +73,25 @@ export function createReplicas({ urls, tokens, everyMs, log, metrics, upstream }
     } catch (error) {
       log.warn({ reason: codeOf(error), hostname }, 'realtime could not be resolved')
       // What was known stays: a name server's trouble cuts nobody off.
-      return [...replicas.keys()]
+      return [...replicas.values()].filter(({ wanted }) => wanted).map(({ url }) => url)
     }
   }
 
   async function look(): Promise<void> {
     lookedAt = performance.now()
-    const wanted = new Set(await targets())
+    const found = new Set(await targets())
     if (stopped) return
-    for (const url of wanted) {
-      if (!replicas.has(url)) replicas.set(url, { url, upstream: upstream(url), name: undefined, state: 'away', tunnels: 0 })
+    for (const url of found) {
+      if (!replicas.has(url)) replicas.set(url, { url, upstream: upstream(url), name: undefined, state: 'away', wanted: true, tunnels: 0 })
     }
-    for (const [url, replica] of replicas) {
-      if (wanted.has(url) || replica.tunnels > 0) continue
-      replicas.delete(url)
-      await replica.upstream.stop?.()
-    }
+    for (const replica of replicas.values()) replica.wanted = found.has(replica.url)
     await Promise.all([...replicas.values()].map(probe))
+    for (const [url, { wanted, state, tunnels, upstream }] of replicas) {
+      // A name drops a replica when its stop begins: while it answers it may have sessions, and of polling ones nothing is held open here.
+      if (wanted || state !== 'away' || tunnels > 0) continue
+      replicas.delete(url)
+      await upstream.stop?.()
+    }
     const count = (state: Replica['state']) => [...replicas.values()].filter((replica) => replica.state === state).length
     metrics.replicas(count('ready'), count('draining'), count('away'))
   }
@@ -99,7 +111,7 @@ export function createReplicas({ urls, tokens, everyMs, log, metrics, upstream }
       if (statusCode !== 200) throw Object.assign(new Error('refused'), { code: `answered ${statusCode}` })
       const { name, ready } = ReplicaAnswer.parse(answer)
       replica.name = name
-      replica.state = ready ? 'ready' : 'draining'
+      replica.state = ready && replica.wanted ? 'ready' : 'draining'
     } catch (error) {
       replica.state = 'away'
       reason = codeOf(error)
@@ -146,7 +158,9 @@ export function createReplicas({ urls, tokens, everyMs, log, metrics, upstream }
       return named(name)
     },
     forHandshake() {
-      const ready = [...replicas.values()].filter(({ state, upstream: { breaker } }) => state === 'ready' && breaker.state !== 'open')
+      const ready = [...replicas.values()].filter(
+        ({ state, wanted, upstream: { breaker } }) => state === 'ready' && wanted && breaker.state !== 'open',
+      )
       turn += 1
       const inTurn = ready.map((_, index) => ready[(index + turn) % ready.length]).filter((one) => one !== undefined)
       return inTurn.sort((a, b) => a.tunnels - b.tunnels)

@@ -24,13 +24,15 @@ async function stageWith(mode: Mode, env: Record<string, string> = {}): Promise<
       if (!req.url?.startsWith(api) || told.mode === 'well') return answerJson(req, res)
       if (told.mode === 'hanging') return undefined
       if (told.mode === 'cutting') return req.socket.destroy()
+      if (told.mode === 'patient') return req.resume().once('end', () => answerJson(req, res))
       res.writeHead(told.mode, { 'Content-Type': 'application/json' })
       return res.end('{"success":false}')
     }),
   )
   return { service, told, stage: await keep(gateway({ ALL_URL: service.url, ...quick, ...env })) }
 }
-type Mode = 'well' | 'hanging' | 'cutting' | number
+/** `patient`: well, once the request has arrived in whole. */
+type Mode = 'well' | 'patient' | 'hanging' | 'cutting' | number
 
 const ask = (stage: Stage, path = '/conversations', method = 'GET') =>
   fetch(`${stage.url}${api}${path}`, { method, headers: bearer('u1'), ...(method === 'POST' ? { body: '{}' } : {}) })
@@ -42,8 +44,8 @@ const reports = async (stage: Stage, name = 'conversation') => {
   const metrics = await (await fetch(`${stage.url}/metrics`)).text()
   return { ...dependencies[name], state: Number(new RegExp(`breaker_state\\{[^}]*upstream="${name}"[^}]*\\} (\\d)`).exec(metrics)?.[1]) }
 }
-async function halfOpen(stage: Stage): Promise<void> {
-  await eventually(async () => (await reports(stage)).state === 1)
+async function halfOpen(stage: Stage, name?: string): Promise<void> {
+  await eventually(async () => (await reports(stage, name)).state === 1)
 }
 async function open(stage: Stage, method = 'GET'): Promise<void> {
   for (let turn = 0; turn < 6; turn += 1) await (await ask(stage, method === 'POST' ? '/messages' : '/conversations', method)).text()
@@ -151,6 +153,35 @@ test('a trying client that leaves proves nothing: the next one tries', async () 
   told.mode = 'well'
   await eventually(async () => (await ask(stage)).status === 200)
   expect((await reports(stage)).state).toBe(0)
+})
+
+test('the failure of a request that began before it opened says nothing of now', async () => {
+  const { service, told, stage } = await stageWith('hanging', { WRITE_TIMEOUT_MS: '60000' })
+  const old = ask(stage, '/messages', 'POST')
+  await eventually(() => asked(service) === 1)
+  told.mode = 500
+  await open(stage)
+  told.mode = 'well'
+  await halfOpen(stage)
+  service.seen.find(({ method }) => method === 'POST')?.socket.destroy()
+  expect((await old).status).toBe(503)
+  expect((await ask(stage)).status).toBe(200)
+})
+
+test('a slow upload that tries first keeps the others from trying for a moment only', async () => {
+  const { service, told, stage } = await stageWith(500)
+  for (let turn = 0; turn < 6; turn += 1) await (await ask(stage, '/media')).text()
+  told.mode = 'patient'
+  await halfOpen(stage, 'media')
+  const before = asked(service)
+  const upload = httpRequest(`${stage.url}${api}/media`, { method: 'POST', headers: bearer('u2') })
+  const answered = new Promise<number | undefined>((resolve) => upload.once('response', (answer) => resolve(answer.resume().statusCode)))
+  upload.write('the first of many bytes')
+  await eventually(() => asked(service) > before)
+  await eventually(async () => (await ask(stage, '/media')).status === 200)
+  expect((await reports(stage, 'media')).state).toBe(0)
+  upload.end('the last')
+  expect(await answered).toBe(200)
 })
 
 test('media hanging does not slow text', async () => {

@@ -58,6 +58,17 @@ test('every answer says how much is left', async () => {
   expect((await told()).slice(0, 2)).toEqual([5, 0])
 })
 
+test.each(['/openapi.json', '/asyncapi.json', '/docs/', '/docs'])('answers of %s say it too, and count by address', async (path) => {
+  const stage = await start()
+  const told = async () => {
+    const { status, headers } = await fetch(`${stage.url}${path}`, { redirect: 'manual' })
+    return [status < 400 ? 'answered' : status, ...['limit', 'remaining'].map((name) => Number(headers.get(`ratelimit-${name}`)))]
+  }
+  for (const remaining of [3, 2, 1, 0]) expect(await told()).toEqual(['answered', 4, remaining])
+  expect(await told()).toEqual([429, 4, 0])
+  expect(Number((await fetch(`${stage.url}${path}`)).headers.get('retry-after'))).toBeGreaterThan(0)
+})
+
 test('reads and writes are counted apart, and a person by id whatever the token', async () => {
   const stage = await start()
   expect(await statuses(4, () => write(stage, 'u1'))).toEqual([200, 200, 200, 429])
@@ -74,6 +85,22 @@ test('strangers are counted by address, and their flood stops nobody with a toke
   const stage = await start()
   const stranger = () => fetch(`${stage.url}${api}/conversations`, { headers: { authorization: 'Bearer wrong' } })
   expect(await statuses(6, stranger)).toEqual([401, 401, 401, 401, 429, 429])
+  expect((await read(stage, 'u1')).status).toBe(200)
+})
+
+test.each([
+  ['/nothing', 404],
+  ['/internal/replica', 404],
+  [`${api}/nothing`, 404],
+  [`${api}/support`, 404],
+  ['/uploads/chat', 404],
+  [`${api}/messages//x`, 400],
+])('%s, which is under no route, counts by address, and stops nobody with a token there', async (path, status) => {
+  const stage = await start()
+  expect(await statuses(6, () => fetch(`${stage.url}${path}`))).toEqual([status, status, status, status, 429, 429])
+  const answer = await fetch(`${stage.url}${path}`)
+  expect(answer.headers.get('ratelimit-remaining')).toBe('0')
+  expect(await answer.json()).toMatchObject({ success: false, code: 'RATE_LIMITED', requestId: expect.any(String) })
   expect((await read(stage, 'u1')).status).toBe(200)
 })
 

@@ -174,6 +174,19 @@ describe('what passes', () => {
     expect(answer.headers.get('x-request-id')).toMatch(/./)
   })
 
+  test('what an answer varies by is named once, though CORS, the service and compression all name it', async () => {
+    const long = JSON.stringify({ data: 'Krankheit '.repeat(500) })
+    const { stage } = await stageWith((_req, res) => {
+      res.writeHead(200, { 'Content-Type': 'application/json', Vary: ['origin', 'Accept-Language, Accept-Encoding'] })
+      res.end(long)
+    })
+    for (const origin of [{}, { origin: 'http://localhost:3000' }]) {
+      const { headers } = await raw(stage.url, 'GET', `${api}/conversations`, { ...bearer('u1'), ...origin, 'accept-encoding': 'gzip' })
+      const names = String(headers.vary).toLowerCase().split(', ').sort()
+      expect({ origin, names }).toEqual({ origin, names: ['accept-encoding', 'accept-language', 'origin'] })
+    }
+  })
+
   test('JSON above a size is compressed for whom it may be; files never are', async () => {
     const long = JSON.stringify({ data: 'Krankheit '.repeat(500) })
     const { stage } = await stageWith((req, res) => {

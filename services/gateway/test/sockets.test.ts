@@ -23,8 +23,8 @@ afterEach(async () => {
   await Promise.all([north.stop(), south.stop()])
 })
 
-function dial(transports: string[], options: Record<string, unknown> = {}): Socket {
-  const client = io(stage.url, {
+function dial(transports: string[], options: Record<string, unknown> = {}, { url } = stage): Socket {
+  const client = io(url, {
     transports,
     forceNew: true,
     reconnectionDelay: 50,
@@ -120,6 +120,40 @@ test('replicas behind a headless name are found, and one that comes later too', 
   await named.stop()
 })
 
+test('a replica that left its headless name gets no new sessions and keeps the ones it has, polling too, until it answers no more', async () => {
+  const { port } = new URL(north.url)
+  let addresses = [{ address: '127.0.0.1', family: 4 }]
+  let looked = 0
+  const lookup = async () => {
+    looked += 1
+    if (addresses.length === 0) throw Object.assign(new Error('no such name'), { code: 'ENOTFOUND' })
+    return addresses
+  }
+  const named = await gateway({ REALTIME_URL: `dns+http://realtime:${port}` }, { lookup })
+  const counted = (state: string, count: number) => metric('fieldline_gateway_realtime_replicas', count, named, `state="${state}"`)
+  const handshake = async () => (await fetch(`${named.url}/socket.io/?EIO=4&transport=polling`)).status
+  const client = dial(['polling'], {}, named)
+  await connected(client)
+  const session = client.io.engine.id
+
+  // Nobody listens at the one that is left.
+  addresses = [{ address: '::1', family: 6 }]
+  await counted('draining', 1)
+  expect(await handshake()).toBe(503)
+  // A name server's trouble makes it no newcomer.
+  addresses = []
+  const before = looked
+  await eventually(() => looked >= before + 3)
+  expect(await handshake()).toBe(503)
+  expect(await ask(client, 'still here')).toMatchObject({ name: 'north', transport: 'polling' })
+  expect(client.io.engine.id).toBe(session)
+
+  await north.stop()
+  await counted('draining', 0)
+  await counted('away', 1)
+  await named.stop()
+})
+
 test('a replica that drains gets no new sessions and keeps the ones it has', async () => {
   const clients = Array.from({ length: 4 }, () => dial(['websocket']))
   await Promise.all(clients.map(connected))
@@ -128,7 +162,7 @@ test('a replica that drains gets no new sessions and keeps the ones it has', asy
   )
   expect(ofNorth.length).toBeGreaterThan(0)
   north.ready = false
-  await draining('draining')
+  await metric('fieldline_gateway_realtime_replicas', 1, stage, 'state="draining"')
   const later = Array.from({ length: 6 }, () => dial(['websocket']))
   await Promise.all(later.map(connected))
   const names = await Promise.all(later.map(async (client) => (await ask(client, 'b')).name))
@@ -218,13 +252,7 @@ async function rawUpgrade(path: string, then = ''): Promise<string> {
   return text
 }
 
-async function metric(name: string, value: number): Promise<void> {
-  await eventually(async () => new RegExp(`^${name}\\{[^}]*\\} ${value}$`, 'm').test(await (await fetch(`${stage.url}/metrics`)).text()))
-}
-async function draining(state: string): Promise<void> {
-  await eventually(
-    async () =>
-      (await (await fetch(`${stage.url}/metrics`)).text()).match(new RegExp(`realtime_replicas\\{[^}]*state="${state}"[^}]*\\} 1`)) !==
-      null,
-  )
+async function metric(name: string, value: number, { url } = stage, label = ''): Promise<void> {
+  const line = new RegExp(`^${name}\\{[^}]*${label}[^}]*\\} ${value}$`, 'm')
+  await eventually(async () => line.test(await (await fetch(`${url}/metrics`)).text()))
 }

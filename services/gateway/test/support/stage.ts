@@ -6,7 +6,7 @@ import { createInternalTokens } from '@fieldline/service/internal'
 import type { App } from '@fieldline/service/lifecycle'
 import { silentLogger } from '@fieldline/service/logger'
 import jwt from 'jsonwebtoken'
-import { createApp } from '../../src/app.ts'
+import { createApp, type GatewayDeps } from '../../src/app.ts'
 import { fields } from '../../src/config.ts'
 
 export const jwtSecret = 'gateway-tests-jwt-secret-0123456789'
@@ -70,7 +70,7 @@ export interface Stage {
 }
 
 /** @param env what differs from: one service for everything, short times, no rate limits */
-export async function gateway(env: Record<string, string>): Promise<Stage> {
+export async function gateway(env: Record<string, string>, deps: GatewayDeps = {}): Promise<Stage> {
   const everything = env.ALL_URL ?? 'http://127.0.0.1:9'
   const config = loadConfig(fields, {
     PORT: '0',
@@ -86,7 +86,7 @@ export async function gateway(env: Record<string, string>): Promise<Stage> {
     LOG_LEVEL: 'silent',
     ...env,
   })
-  const app = await createApp(config, { log: silentLogger })
+  const app = await createApp(config, { log: silentLogger, ...deps })
   await app.start()
   if (app.url === undefined) throw new Error('the gateway does not listen')
   return { url: app.url, app, stop: () => app.stop() }
