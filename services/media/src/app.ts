@@ -71,7 +71,8 @@ export async function createApp(config: MediaConfig, context: { log?: Logger } =
     // An upload over 2G takes as long as it takes; a silent one is ended by its own timer.
     requestTimeoutMs: 0,
     routers: (app) => {
-      const upLimits = { most: config.uploadsMax, mostOfOne: config.uploadsPerPerson, idleMs, singleAsObject: config.singleAsObject }
+      const { uploadsMax: most, uploadsPerPerson: mostOfOne, answerMs, singleAsObject } = config
+      const upLimits = { most, mostOfOne, idleMs, answerMs, singleAsObject }
       app.use(
         apiBase,
         uploadRoutes({ authenticate: authenticate(verifier), spool, upload, announce, sign: links.sign, uploads, ...upLimits }),
