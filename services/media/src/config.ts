@@ -54,6 +54,12 @@ export const fields = {
     unit: 'pixels',
     doc: 'most pixels of an image, all frames together',
   }),
+  imageKeptPixels: int('MEDIA_IMAGE_KEPT_PIXELS', {
+    default: 16_777_216,
+    min: 1_024,
+    unit: 'pixels',
+    doc: 'most pixels of an image (of an animation: of a frame) as it is kept; larger ones are scaled down',
+  }),
   imageFrames: int('MEDIA_IMAGE_FRAMES', { default: 500, min: 1, doc: 'most frames of an animation' }),
   thumbnailSize: int('MEDIA_THUMBNAIL_SIZE', { default: 320, min: 16, max: 2_048, unit: 'pixels', doc: 'longer side of a thumbnail' }),
   unusedMs: int('MEDIA_UNUSED_MS', { default: 7 * day, min: 0, unit: 'ms', doc: 'files no message uses within this are removed' }),

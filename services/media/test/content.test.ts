@@ -8,7 +8,7 @@ import * as files from './files.ts'
 
 const readAt = (bytes: Buffer) => async (position: number, length: number) => bytes.subarray(position, position + length)
 const sniffed = (bytes: Buffer) => sniff(readAt(bytes), bytes.length)
-const limits = { pixels: 65_000_000, frames: 500, thumbnail: 320 }
+const limits = { pixels: 65_000_000, frames: 500, kept: 16_777_216, bytes: 10_485_760, thumbnail: 320 }
 
 describe('sniffing', () => {
   test.each([
@@ -192,7 +192,38 @@ describe('images', () => {
     const clear = await sharp({ create: { width: 8, height: 8, channels: 4, background: { r: 0, g: 0, b: 0, alpha: 0.5 } } })
       .avif({ effort: 0 })
       .toBuffer()
-    expect(await safeImage(clear, 'image/avif', limits)).toMatchObject({ format: 'image/png', extension: 'png' })
+    expect(await safeImage(clear, 'image/avif', limits)).toMatchObject({ format: 'image/webp', extension: 'webp' })
+  })
+
+  test('a picture of more pixels than are kept is scaled down, and upright', async () => {
+    const image = await safeImage(await files.photo(6), 'image/jpeg', { ...limits, kept: 600 })
+    expect([image.width, image.height]).toEqual([20, 30])
+    const { data } = await sharp(image.original).raw().toBuffer({ resolveWithObject: true })
+    // Its left half, red, is above now.
+    expect([Number(data[0]) > 200, Number(data.at(-1)) > 200]).toEqual([true, true])
+    const moving = await safeImage(await files.animated(5), 'image/gif', { ...limits, kept: 144 })
+    expect(await sharp(moving.original, { pages: -1 }).metadata()).toMatchObject({ pages: 5, width: 12, pageHeight: 12 })
+  })
+
+  const noise = (side: number) =>
+    sharp({ create: { width: side, height: side, channels: 3, background: '#000000', noise: { type: 'gaussian', mean: 128, sigma: 60 } } })
+  test('what would come out in more bytes than are kept is made smaller until it fits', async () => {
+    const image = await safeImage(await noise(400).png().toBuffer(), 'image/png', { ...limits, bytes: 100_000 })
+    expect(image.original.length).toBeLessThanOrEqual(100_000)
+    expect(image.width).toBeGreaterThan(100)
+    expect(await sharp(image.original).metadata()).toMatchObject({ format: 'png', width: image.width, height: image.height })
+  })
+
+  test('an AVIF full of transparent detail comes out not much larger than it came; one of more pixels than are kept is refused', async () => {
+    const alpha = await noise(512).extractChannel(0).png().toBuffer()
+    const avif = await sharp(await noise(512).png().toBuffer())
+      .joinChannel(alpha)
+      .avif({ quality: 50, effort: 0 })
+      .toBuffer()
+    const image = await safeImage(avif, 'image/avif', { ...limits, kept: 512 * 512 })
+    expect(image.original.length).toBeLessThan(2 * avif.length)
+    expect((await sharp(image.original).metadata()).hasAlpha).toBe(true)
+    await expect(safeImage(avif, 'image/avif', { ...limits, kept: 512 * 511 })).rejects.toMatchObject({ code: 'UNPROCESSABLE_MEDIA' })
   })
 
   test.each(['image/jpeg', 'image/png', 'image/webp', 'image/gif', 'image/avif'])('a damaged %s is refused', async (format) => {
