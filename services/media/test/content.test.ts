@@ -177,6 +177,30 @@ describe('images', () => {
     })
   })
 
+  test.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    'an animation of orientation %i comes out upright: moving, or its first frame',
+    async (orientation) => {
+      const first = await files.picture().raw().toBuffer()
+      const strip = { raw: { width: 60, height: 80, channels: 3 as const, pageHeight: 40 } }
+      const moving = await sharp(Buffer.concat([first, Buffer.alloc(first.length, 128)]), strip)
+        .webp({ lossless: true })
+        .withMetadata({ orientation })
+        .toBuffer()
+      expect(await sharp(moving).metadata()).toMatchObject({ pages: 2, orientation })
+      const made = await safeImage(moving, 'image/webp', limits)
+      const expected = await sharp(await files.photo(orientation))
+        .autoOrient()
+        .raw()
+        .toBuffer({ resolveWithObject: true })
+      expect([made.width, made.height]).toEqual([expected.info.width, expected.info.height])
+      expect((await sharp(made.original).metadata()).pages ?? 1).toBe(orientation > 2 ? 1 : 2)
+      for (const out of [made.original, made.thumbnail]) {
+        const { data } = await sharp(out).removeAlpha().raw().toBuffer({ resolveWithObject: true })
+        for (const at of [0, data.length - 3]) expect(Math.abs((data[at] ?? 0) - (expected.data[at] ?? 0))).toBeLessThan(40)
+      }
+    },
+  )
+
   test('what hides in a picture is gone from what is stored', async () => {
     const hidden = Buffer.concat([await files.jpeg(), Buffer.from('HIDDEN-BEHIND')])
     expect((await safeImage(hidden, 'image/jpeg', limits)).original.includes('HIDDEN')).toBe(false)

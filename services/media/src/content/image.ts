@@ -47,7 +47,9 @@ export async function safeImage(bytes: Buffer, format: string, limits: ImageLimi
   const animated = format === 'image/gif' || format === 'image/webp'
   const open = (pages: number): Sharp => sharp(bytes, { limitInputPixels: limits.pixels, failOn: 'error', pages, sequentialRead: true })
   const about = await readable(() => open(1).metadata(), format, limits)
-  const frames = animated ? (about.pages ?? 1) : 1
+  // An animation can be mirrored, not turned: of one that lies on its side or head the first frame is kept, upright.
+  const turned = (about.orientation ?? 1) > 2
+  const frames = animated && !turned ? (about.pages ?? 1) : 1
   if (frames > limits.frames) throw new AppError('UNPROCESSABLE_MEDIA', `The image has more than ${limits.frames} frames`)
   // The decoders of what is converted hold a picture many times over: of these, what would have to be scaled down is refused.
   const output = outputs[format] ?? 'jpeg'
