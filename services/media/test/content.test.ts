@@ -50,14 +50,72 @@ describe('sniffing', () => {
   test('a ZIP is none of the accepted formats', async () => {
     await expect(sniffed(files.zip())).rejects.toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE' })
   })
-  test('boxes that lie about their length end the search, not the process', async () => {
+  test('boxes that lie about their length are no film', async () => {
     const bytes = files.iso('isom', ['vide'])
-    bytes.writeUInt32BE(0xffffffff, 20)
-    expect(await sniffed(bytes)).toMatchObject({ type: 'video' })
-    bytes.writeUInt32BE(3, 20)
-    expect(await sniffed(bytes)).toMatchObject({ type: 'video' })
+    for (const length of [0xffffffff, 3]) {
+      bytes.writeUInt32BE(length, 20)
+      await expect(sniffed(bytes)).rejects.toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE' })
+    }
+  })
+
+  const ftyp = () => files.iso('isom', []).subarray(0, 20)
+  test.each([
+    [
+      'a program behind the first box of a film',
+      () => Buffer.concat([ftyp(), Buffer.from('\x7fELF\x02\x01\x01', 'latin1'), Buffer.alloc(5_000)]),
+    ],
+    ['text behind the first box of a film', () => Buffer.concat([ftyp(), Buffer.from('<svg>hello</svg>'.repeat(20))])],
+    ['a film without a track', () => files.iso('isom', [])],
+    ['a WebM without a track', () => files.webm([])],
+    ['a script behind the first line of an AMR', () => Buffer.from('#!AMR\n#!/bin/sh\nrm -rf /\n')],
+    ['text behind the first frame of an AMR', () => Buffer.concat([files.amr().subarray(0, 38), Buffer.alloc(3_000, 'A')])],
+    ['text behind the head of an MP3 frame', () => Buffer.concat([Buffer.from('fffb9064', 'hex'), Buffer.alloc(3_000, 'A')])],
+    ['text behind an AAC frame', () => Buffer.concat([files.aac().subarray(0, 93), Buffer.alloc(3_000, 'A')])],
+    ['text behind an Ogg page', () => Buffer.concat([files.oggOpus().subarray(0, 47), Buffer.alloc(3_000, 'A')])],
+    ['text behind the head of a WAV', () => Buffer.concat([files.wav().subarray(0, 12), Buffer.alloc(3_000, 'A')])],
+    ['a WAV that does not say how it is coded', () => Buffer.concat([files.wav().subarray(0, 12), files.wav().subarray(36)])],
+  ])('%s is none of the accepted formats', async (_name, make) => {
+    await expect(sniffed(make())).rejects.toMatchObject({ code: 'UNSUPPORTED_MEDIA_TYPE' })
+  })
+
+  test.each([
+    ['MP3', () => files.mp3(false).subarray(0, 4 * 417), 'audio/mpeg'],
+    ['MP3 with a tag behind it', () => Buffer.concat([files.mp3(false), Buffer.from('TAG'), Buffer.alloc(125)]), 'audio/mpeg'],
+    ['MP3 of MPEG-2', () => mpeg2(5), 'audio/mpeg'],
+    ['AAC', () => files.aac().subarray(0, 4 * 93), 'audio/aac'],
+    ['AMR', () => files.amr().subarray(0, 6 + 5 * 32), 'audio/amr'],
+    ['AMR, its last frame cut off', () => files.amr().subarray(0, 6 + 5 * 32 + 10), 'audio/amr'],
+    [
+      'wideband AMR',
+      () =>
+        Buffer.concat([
+          Buffer.from('#!AMR-WB\n'),
+          ...Array.from({ length: 5 }, () => Buffer.alloc(61, Buffer.from([0x44, ...Array(60).fill(0xa5)]))),
+        ]),
+      'audio/amr',
+    ],
+    ['Ogg of three pages', files.oggOpus, 'audio/ogg'],
+  ])('a note of a tenth of a second is sound: %s', async (_name, make, format) => {
+    expect(await sniffed(make())).toMatchObject({ type: 'audio', format })
+  })
+
+  test('a film in fragments is known by the index before them', async () => {
+    const [head, index] = [ftyp(), files.iso('isom', ['vide', 'soun'], 0).subarray(28)]
+    const box = (kind: string, length: number) => {
+      const made = Buffer.alloc(length)
+      made.writeUInt32BE(length)
+      made.write(kind, 4, 'latin1')
+      return made
+    }
+    const bytes = Buffer.concat([head, index, ...Array.from({ length: 5 }, () => [box('moof', 100), box('mdat', 1_000)]).flat()])
+    expect(await sniffed(bytes)).toMatchObject({ type: 'video', format: 'video/mp4' })
   })
 })
+
+/** Layer III at 64 kbit/s and 22,050 Hz: 208 bytes a frame. */
+function mpeg2(frames: number): Buffer {
+  return Buffer.concat(Array.from({ length: frames }, () => Buffer.concat([Buffer.from('fff38064', 'hex'), Buffer.alloc(204)])))
+}
 
 describe('polyglots', () => {
   const suspicious = (chunks: Buffer[]) => {
@@ -77,12 +135,25 @@ describe('polyglots', () => {
     '<svg/onload=alert(1)>',
     '<img src=x onerror=alert(1)>',
     '<body/onload=alert(1)>',
+    '<svg><a xlink:href="javascript:alert(1)"/></svg>',
+    '<a href="javascript:alert(1)">',
+    '<a class="x" href= javascript:alert(1)>',
+    '<base href=//evil.example>',
+    "<?= system($_GET['c']) ?>",
     'Rar!\x1a\x07\x01',
     '7z\xbc\xaf\x27\x1c',
   ])('%j behind a picture is found, also across two chunks', async (text) => {
     const bytes = Buffer.concat([await files.jpeg(), Buffer.from(text, 'latin1')])
     expect(suspicious([bytes])).toBe(true)
     expect(suspicious([bytes.subarray(0, -text.length + 4), bytes.subarray(-text.length + 4)])).toBe(true)
+  })
+  test('a script in UTF-16 of either order is found', () => {
+    const text = Buffer.from('<script>alert(1)</script>', 'utf16le')
+    expect(suspicious([Buffer.concat([Buffer.alloc(900, 1), text])])).toBe(true)
+    expect(suspicious([Buffer.concat([Buffer.alloc(900, 1), text.swap16()])])).toBe(true)
+  })
+  test('a tar is found by its mark', () => {
+    expect(suspicious([Buffer.concat([Buffer.alloc(257), Buffer.from('ustar\0')]), Buffer.alloc(250)])).toBe(true)
   })
   test('a PDF that begins inside the first kilobyte is found', () => {
     expect(suspicious([Buffer.alloc(900), Buffer.from('%PDF-1.4')])).toBe(true)
