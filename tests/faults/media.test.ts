@@ -21,8 +21,7 @@ describe.each(suite ? [suite] : [])('%s', () => {
   let whole: Whole
   let memory: Awaited<ReturnType<typeof watch>>
   beforeAll(async () => {
-    // Memory is measured here, not patience: fifty photos may wait long for their decoding on a busy machine.
-    whole = await startServices({ env: { IDLE_TIMEOUT_MS: '600000' } })
+    whole = await startServices()
     // Decoders, pools and parsers are there before the first figure is taken.
     for (const [type, file] of [
       ['video', video(1_000)],

@@ -353,6 +353,31 @@ describe('bodies', () => {
     await expect(file.text()).rejects.toThrow()
   })
 
+  test('a service that says it is at work on an upload is waited for; one that falls silent is given up', async () => {
+    let work = Promise.resolve()
+    const { stage } = await stageWith(
+      (req, res) => {
+        req.resume()
+        if (req.method !== 'POST') return res.end()
+        const saying = Number(req.headers['content-length']) > 1
+        let said = 0
+        const pulse = setInterval(() => {
+          if (saying && said < 12) res.writeProcessing()
+          else if (saying) res.writeHead(201).end('stored')
+          said += 1
+        }, 100)
+        work = new Promise((resolve) => res.once('close', resolve)).then(() => clearInterval(pulse))
+      },
+      { IDLE_TIMEOUT_MS: '600' },
+    )
+    const upload = (body: string) => fetch(`${stage.url}${api}/media`, { method: 'POST', headers: bearer('u1'), body })
+    const answer = await upload('long')
+    expect([answer.status, await answer.text()]).toEqual([201, 'stored'])
+    await work
+    expect((await upload('x')).status).toBe(503)
+    await work
+  })
+
   test('an upload without a byte for the idle time is given up', async () => {
     const gone = Promise.withResolvers<void>()
     const { stage } = await stageWith(

@@ -3,6 +3,7 @@ import type { EventBus } from '@fieldline/bus/bus'
 import { namespaced } from '@fieldline/bus/bus'
 import { connectBus } from '@fieldline/bus/connect'
 import { apiBase } from '@fieldline/contracts/envelopes'
+import { mediaLimits } from '@fieldline/contracts/media'
 import { topology } from '@fieldline/contracts/topology'
 import { openObjects } from '@fieldline/objects/open'
 import { authenticate, createVerifier } from '@fieldline/service/auth'
@@ -56,7 +57,8 @@ export async function createApp(config: MediaConfig, context: { log?: Logger } =
   const conversations = askConversation(conversationPeer)
   const links = createLinkSigner({ publicUrl: config.publicUrl, secrets: config.signingSecrets })
   const announce = createAnnounce({ bus, store, log, namespace })
-  const images = { pixels: config.imagePixels, frames: config.imageFrames, thumbnail: config.thumbnailSize }
+  const { imagePixels: pixels, imageFrames: frames, imageKeptPixels: kept, thumbnailSize: thumbnail } = config
+  const images = { pixels, frames, kept, bytes: mediaLimits.bytesPerFile, thumbnail }
   const upload = createUpload({ store, objects, clock, log, images, storing: config.storing, decoding: config.decoding })
   const { unusedMs, uploadingMs, sweepMs: everyMs, orphansEvery, uploadIdleMs: idleMs } = config
   const sweeper = createSweeper({
@@ -71,7 +73,8 @@ export async function createApp(config: MediaConfig, context: { log?: Logger } =
     // An upload over 2G takes as long as it takes; a silent one is ended by its own timer.
     requestTimeoutMs: 0,
     routers: (app) => {
-      const upLimits = { most: config.uploadsMax, mostOfOne: config.uploadsPerPerson, idleMs, singleAsObject: config.singleAsObject }
+      const { uploadsMax: most, uploadsPerPerson: mostOfOne, answerMs, singleAsObject } = config
+      const upLimits = { most, mostOfOne, idleMs, answerMs, singleAsObject }
       app.use(
         apiBase,
         uploadRoutes({ authenticate: authenticate(verifier), spool, upload, announce, sign: links.sign, uploads, ...upLimits }),

@@ -39,7 +39,12 @@ export const fields = {
   uploadIdleMs: ms('MEDIA_UPLOAD_IDLE_MS', {
     default: 60_000,
     min: 100,
-    doc: 'an upload or download on which nothing moves for so long ends',
+    doc: 'an upload or download on which nothing moves for so long ends; four times in it the gateway hears of an upload that waits for its turn',
+  }),
+  answerMs: ms('MEDIA_ANSWER_MS', {
+    default: 900_000,
+    min: 100,
+    doc: 'how long an upload may take from its last byte to its answer, waiting for its turn included; then 503',
   }),
   storing: int('MEDIA_STORING', { default: 4, min: 1, max: 64, doc: 'files being stored at a time; each holds a part of 5 MiB in memory' }),
   decoding: int('MEDIA_DECODING', { default: 2, min: 1, max: 16, doc: 'images being decoded at a time' }),
@@ -48,6 +53,12 @@ export const fields = {
     min: 1,
     unit: 'pixels',
     doc: 'most pixels of an image, all frames together',
+  }),
+  imageKeptPixels: int('MEDIA_IMAGE_KEPT_PIXELS', {
+    default: 16_777_216,
+    min: 1_024,
+    unit: 'pixels',
+    doc: 'most pixels of an image (of an animation: of a frame) as it is kept; larger ones are scaled down',
   }),
   imageFrames: int('MEDIA_IMAGE_FRAMES', { default: 500, min: 1, doc: 'most frames of an animation' }),
   thumbnailSize: int('MEDIA_THUMBNAIL_SIZE', { default: 320, min: 16, max: 2_048, unit: 'pixels', doc: 'longer side of a thumbnail' }),

@@ -4,7 +4,7 @@ import { AppError } from '@fieldline/contracts/errors'
 import { mediaView, type SignLink, UploadForm } from '@fieldline/contracts/media'
 import type { Counter } from '@fieldline/service/metrics'
 import { invalid, parse } from '@fieldline/service/parse'
-import { type RequestHandler, Router } from 'express'
+import { type RequestHandler, type Response, Router } from 'express'
 import type { Announce } from './announce.ts'
 import { readForm } from './form.ts'
 import { summaryOf } from './media.ts'
@@ -23,6 +23,8 @@ export interface UploadRoutesDeps {
   /** Those of one person; what comes beyond gets 429, so that nobody holds the places of all others with bodies that never end. */
   mostOfOne: number
   idleMs: number
+  /** From an upload's last byte to its answer. */
+  answerMs: number
   /** For clients written after the seed's Dart sample: one file is answered as an object instead of an array. */
   singleAsObject: boolean
 }
@@ -37,6 +39,7 @@ export function uploadRoutes({
   most,
   mostOfOne,
   idleMs,
+  answerMs,
   singleAsObject,
 }: UploadRoutesDeps): Router {
   const routes = Router()
@@ -58,6 +61,24 @@ export function uploadRoutes({
     all -= 1
   }
 
+  /**
+   * While an upload waits for its turn, the gateway hears every now and then that it is not forgotten (102, RFC 2518, 10.1): silence means trouble there.
+   * @returns ends it
+   */
+  function stillAtWork(res: Response, gone: AbortController): () => Promise<void> {
+    const pulse = setInterval(() => res.writeProcessing(), idleMs / 4)
+    const late = setTimeout(() => {
+      clearInterval(pulse)
+      gone.abort(
+        new AppError('UNAVAILABLE', 'The upload waited too long for its turn; try again later', { retryAfter: 30, faultOf: 'turns' }),
+      )
+    }, answerMs)
+    return async () => {
+      clearInterval(pulse)
+      clearTimeout(late)
+    }
+  }
+
   // Resumable uploads (tus) are to stand beside this form, under /media/uploads: they end in the same `upload`.
   routes.post('/media', authenticate, async (req, res) => {
     const { id: person } = req.person
@@ -75,6 +96,7 @@ export function uploadRoutes({
       release.push(...form.files.map((file) => file.content.release))
       const { type } = parse(UploadForm, form.fields)
       if (form.files.length === 0) throw invalid([{ field: 'media', message: 'at least one file is needed' }])
+      release.push(stillAtWork(res, gone))
       const files = await upload({ ownerId: person, type, files: form.files, signal: gone.signal })
       outcome = 'stored'
       const views = files.map((file) => mediaView(summaryOf(file), sign))

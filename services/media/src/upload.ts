@@ -23,7 +23,7 @@ export interface UploadDeps {
   clock: Clock
   log: Logger
   images: ImageLimits
-  /** Files stored, and images decoded, at a time: with the part of 5 MiB that a put holds, these bound the memory of all uploads together. */
+  /** Files stored, and images decoded, at a time, shared among people: with the part of 5 MiB that a put holds, these bound the memory of all uploads together. */
   storing: number
   decoding: number
 }
@@ -32,20 +32,19 @@ export interface Upload {
   ownerId: string
   type: MediaType
   files: readonly FormFile[]
-  /** Aborts when the uploader has gone. */
+  /** Aborts when the uploader has gone, or with the AppError that says why it is given up. */
   signal: AbortSignal
 }
 
-/** @returns the stored files in the order they came @throws AppError UNSUPPORTED_MEDIA_TYPE, UNPROCESSABLE_MEDIA, UNAVAILABLE, BAD_REQUEST (gone) */
+/** @returns the stored files in the order they came @throws AppError UNSUPPORTED_MEDIA_TYPE, UNPROCESSABLE_MEDIA, UNAVAILABLE, BAD_REQUEST (gone); the signal's own */
 export type StoreUpload = (upload: Upload) => Promise<Media[]>
 
 export function createUpload({ store, objects, clock, log, images, storing, decoding }: UploadDeps): StoreUpload {
   const storeGate = createGate(storing)
   const decodeGate = createGate(decoding)
 
-  async function put(key: string, body: Spooled | Buffer, signal: AbortSignal): Promise<StoredObject> {
-    return storeGate(async () => {
-      signal.throwIfAborted()
+  async function put(person: string, key: string, body: Spooled | Buffer, signal: AbortSignal): Promise<StoredObject> {
+    return storeGate(person, signal, async () => {
       if (Buffer.isBuffer(body)) {
         const { size } = await objects.put(key, body, { signal })
         return { size, etag: createHash('sha256').update(body).digest('base64url') }
@@ -56,11 +55,10 @@ export function createUpload({ store, objects, clock, log, images, storing, deco
   }
 
   async function storeImage(row: Media, content: Spooled, sniffed: Sniffed, signal: AbortSignal): Promise<Media> {
-    return decodeGate(async () => {
-      signal.throwIfAborted()
+    return decodeGate(row.ownerId, signal, async () => {
       const image = await safeImage(await buffer(content.stream()), sniffed.format, images)
-      const original = await put(originalKey(row.id), image.original, signal)
-      const thumbnail = await put(thumbnailKey(row.id), image.thumbnail, signal)
+      const original = await put(row.ownerId, originalKey(row.id), image.original, signal)
+      const thumbnail = await put(row.ownerId, thumbnailKey(row.id), image.thumbnail, signal)
       const { format, width, height } = image
       return { ...row, name: cleanName(row.name, image.extension, row.type), format, width, height, original, thumbnail }
     })
@@ -68,7 +66,7 @@ export function createUpload({ store, objects, clock, log, images, storing, deco
 
   async function storeOne(row: Media, content: Spooled, sniffed: Sniffed, signal: AbortSignal): Promise<Media> {
     if (row.type === 'image') return storeImage(row, content, sniffed, signal)
-    return { ...row, format: sniffed.format, original: await put(originalKey(row.id), content, signal) }
+    return { ...row, format: sniffed.format, original: await put(row.ownerId, originalKey(row.id), content, signal) }
   }
 
   /** Takes back what was begun. What can't be taken back now keeps its row, and so the sweep finds it. */
@@ -105,6 +103,7 @@ export function createUpload({ store, objects, clock, log, images, storing, deco
       return stored
     } catch (error) {
       await undo(rows)
+      if (signal.aborted && signal.reason instanceof AppError) throw signal.reason
       if (signal.aborted) throw new AppError('BAD_REQUEST', 'The upload ended before it was whole', { cause: error })
       if (error instanceof ObjectsUnavailable)
         throw new AppError('UNAVAILABLE', 'Files can not be stored now', { cause: error, retryAfter: 5 })

@@ -48,13 +48,23 @@ export function mp3(withTag = true): Buffer {
   return Buffer.concat([...(withTag ? [tag] : []), ...Array.from({ length: 10 }, () => frame)])
 }
 export function aac(): Buffer {
-  const frame = Buffer.concat([Buffer.from('fff15080', 'hex'), Buffer.from('0bfffc', 'hex'), Buffer.alloc(86)])
+  const frame = Buffer.concat([Buffer.from('fff15080', 'hex'), Buffer.from('0bbffc', 'hex'), Buffer.alloc(86)])
   return Buffer.concat(Array.from({ length: 10 }, () => frame))
 }
 export function oggOpus(): Buffer {
+  const page = (flags: number, content: Buffer) => {
+    const sizes = [...Array<number>(Math.floor(content.length / 255)).fill(255), content.length % 255]
+    return Buffer.concat([
+      Buffer.from('OggS\0', 'latin1'),
+      Buffer.from([flags]),
+      Buffer.alloc(20),
+      Buffer.from([sizes.length, ...sizes]),
+      content,
+    ])
+  }
   const head = Buffer.concat([Buffer.from('OpusHead\x01\x01', 'latin1'), Buffer.alloc(9)])
-  const page = Buffer.concat([Buffer.from('OggS\x00\x02', 'latin1'), Buffer.alloc(20), Buffer.from([1, head.length]), head])
-  return Buffer.concat([page, randomBytes(2_000)])
+  const tags = Buffer.concat([Buffer.from('OpusTags'), Buffer.alloc(8)])
+  return Buffer.concat([page(2, head), page(0, tags), page(4, randomBytes(2_000))])
 }
 export function wav(): Buffer {
   const head = Buffer.alloc(44)
@@ -62,11 +72,15 @@ export function wav(): Buffer {
   head.writeUInt32LE(2_036, 4)
   head.write('WAVEfmt ', 8)
   head.writeUInt32LE(16, 16)
+  head.writeUInt16LE(1, 20)
+  head.writeUInt16LE(1, 22)
+  head.writeUInt32LE(8_000, 24)
   head.write('data', 36)
   return Buffer.concat([head, randomBytes(2_000)])
 }
 export function amr(): Buffer {
-  return Buffer.concat([Buffer.from('#!AMR\n'), randomBytes(320)])
+  const frame = () => Buffer.concat([Buffer.from([0x3c]), randomBytes(31)])
+  return Buffer.concat([Buffer.from('#!AMR\n'), ...Array.from({ length: 10 }, frame)])
 }
 
 /** Left half red, right half blue, 60 × 40, so that turning shows. */

@@ -169,6 +169,15 @@ export function rowsOf(service: Pick<TestService, 'folder'>): { id: string; stat
   }
 }
 
+/** Rows of a service, wherever its database is, read beside it. */
+export async function allRowsOf({ folder, env }: Pick<TestService, 'folder' | 'env'>): Promise<ReturnType<typeof rowsOf>> {
+  if (!env.DATABASE_URL?.startsWith('mongodb:')) return rowsOf({ folder })
+  const connection = await mongoose.createConnection(env.DATABASE_URL, { dbName: `${env.NAMESPACE}fieldline_media` }).asPromise()
+  const rows = await connection.collection('media').find().sort({ _id: 1 }).toArray()
+  await connection.close()
+  return rows.map(({ _id, state, type }) => ({ id: String(_id), state, type }))
+}
+
 export interface Part {
   name: string
   filename?: string

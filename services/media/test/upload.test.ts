@@ -276,6 +276,51 @@ test('nobody holds the places of all others with uploads that never end', async 
   await service.close()
 })
 
+/** A picture that takes a while to decode. */
+const large = () =>
+  sharp({ create: { width: 1_500, height: 1_500, channels: 3, background: 'black', noise: { type: 'gaussian', mean: 128, sigma: 30 } } })
+    .webp({ quality: 30 })
+    .toBuffer()
+
+test('a flood of pictures of one person holds up the picture of another by one', async () => {
+  const service = await startService({ MEDIA_DECODING: '1' })
+  const picture = await large()
+  let ended = 0
+  const flood = Array.from({ length: 6 }, () => upload(service.url, token, 'image', [picture]).finally(() => (ended += 1)))
+  await eventually(() => rowsOf(service).length === 6)
+  const before = ended
+  expect((await upload(service.url, tokenFor(asha), 'image', [await files.jpeg()])).status).toBe(201)
+  // The one that is being decoded, and one that may end meanwhile.
+  expect(ended - before).toBeLessThanOrEqual(2)
+  for (const { status } of await Promise.all(flood)) expect(status).toBe(201)
+  await service.close()
+})
+
+test('an upload that waits for its turn says so again and again, and is given up at last: only turns are in trouble', async () => {
+  const service = await startService({ MEDIA_DECODING: '1', MEDIA_UPLOAD_IDLE_MS: '100', MEDIA_ANSWER_MS: '400' })
+  const picture = await large()
+  const body = multipart([
+    { name: 'type', content: 'image' },
+    ...Array.from({ length: 5 }, () => ({ name: 'media', filename: 'a.webp', content: picture })),
+  ])
+  const { hostname, port } = new URL(service.url)
+  const socket = connect(Number(port), hostname)
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  let heard = ''
+  socket.on('data', (chunk: Buffer) => {
+    heard += chunk.toString('latin1')
+  })
+  socket.write(
+    `POST /api/v1/chat/media HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer ${token}\r\nContent-Type: multipart/form-data; boundary=${boundary}\r\nContent-Length: ${body.length}\r\n\r\n`,
+  )
+  socket.write(body)
+  await closed
+  expect(heard).toMatch(/^(HTTP\/1\.1 102 Processing\r\n\r\n){2,}HTTP\/1\.1 503 /)
+  expect(heard).toMatch(/x-fault-of: turns/i)
+  expect([await service.keys(), rowsOf(service), await service.temporary()]).toEqual([[], [], []])
+  await service.close()
+})
+
 test('a store that can not write answers 503, and readiness says so', async () => {
   const service = await startService()
   const { rm } = await import('node:fs/promises')

@@ -2,8 +2,9 @@
 import { AppError } from '@fieldline/contracts/errors'
 import type { MediaType } from '@fieldline/contracts/media'
 import { fileTypeFromBuffer } from 'file-type'
+import { soundHolds } from './frames.ts'
 import type { ReadAt } from './read-at.ts'
-import { isoTracks, type Tracks, webmTracks } from './tracks.ts'
+import { isoTracks, webmTracks } from './tracks.ts'
 
 export interface Sniffed {
   type: MediaType
@@ -53,16 +54,24 @@ const prefix = 131_072
 /** @throws AppError UNSUPPORTED_MEDIA_TYPE for what is none of the accepted formats */
 export async function sniff(read: ReadAt, size: number): Promise<Sniffed> {
   // A file that its own structure leads astray is no format either.
-  const found = await fileTypeFromBuffer(await read(await beyondTags(read), prefix)).catch(() => undefined)
+  const start = await beyondTags(read)
+  const found = await fileTypeFromBuffer(await read(start, prefix)).catch(() => undefined)
   const known = formats[found?.mime ?? '']
   if (!known?.type) throw new AppError('UNSUPPORTED_MEDIA_TYPE', `A file of this kind is not accepted${found ? ` (${found.mime})` : ''}`)
   const { type, format, extension, container } = known
-  const tracks: Tracks | null =
-    container === 'iso' ? await isoTracks(read, size) : container === 'webm' ? await webmTracks(read, size) : null
-  // A file whose tracks can't be read is what its container usually holds.
-  if (!tracks || (!tracks.audio && !tracks.video)) return { type, format, extension }
+  if (!container) {
+    if (!(await soundHolds(format, read, start))) throw nothingPlays(format)
+    return { type, format, extension }
+  }
+  const tracks = container === 'iso' ? await isoTracks(read, size) : await webmTracks(read, size)
+  if (!tracks.audio && !tracks.video) throw nothingPlays(format)
   if (tracks.video) return { type: 'video', ...(asVideo[format] ?? { format, extension }) }
   return { type: 'audio', ...(asAudio[format] ?? { format, extension }) }
+}
+
+/** It begins as such a file does, and then is none. */
+function nothingPlays(format: string): AppError {
+  return new AppError('UNSUPPORTED_MEDIA_TYPE', `The file begins as ${format}, but holds nothing that plays`)
 }
 
 /** Where the sound of an MP3 begins: its tag may hold a cover of any size (ID3v2.4, 3.1). */

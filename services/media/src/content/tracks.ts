@@ -10,26 +10,23 @@ export interface Tracks {
 const mostSteps = 5_000
 const containers = new Set(['moov', 'trak', 'mdia'])
 
-/** Tracks of an ISO base media file (MP4, MOV, M4A, 3GP), by the handlers of its `moov` box, wherever that stands (ISO/IEC 14496-12, 8.4.3). */
+/** Tracks of an ISO base media file (MP4, MOV, M4A, 3GP), by the handlers of its `moov` box, wherever that stands (ISO/IEC 14496-12, 8.4.3). None, unless boxes fill the file from its first byte to its last. */
 export async function isoTracks(read: ReadAt, size: number): Promise<Tracks> {
   const found = { audio: false, video: false }
   const open = [{ at: 0, end: size }]
   for (let steps = 0, range = open.pop(); range && steps < mostSteps; steps += 1) {
-    const header = range.end - range.at >= 8 ? await read(range.at, 16) : Buffer.alloc(0)
-    if (header.length < 8) {
+    if (range.end - range.at < 8) {
       range = open.pop()
       continue
     }
+    const header = await read(range.at, 16)
     const short = header.readUInt32BE(0)
     const kind = header.toString('latin1', 4, 8)
     const long = short === 1 && header.length === 16
     const length = long ? Number(header.readBigUInt64BE(8)) : short === 0 ? range.end - range.at : short
     const begin = range.at + (long ? 16 : 8)
-    const end = Math.min(range.at + length, range.end)
-    if (length < 8 || end < begin) {
-      range = open.pop()
-      continue
-    }
+    const end = range.at + length
+    if (end < begin || end > range.end || !/^[\x20-\x7e\xa9][\x20-\x7e]{3}$/.test(kind)) return { audio: false, video: false }
     if (kind === 'hdlr') {
       const handler = (await read(begin + 8, 4)).toString('latin1')
       if (handler === 'soun') found.audio = true
