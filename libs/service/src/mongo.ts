@@ -148,7 +148,7 @@ export interface Change {
 }
 
 /**
- * Several conditional changes in one statement, each atomic in its own document: a statement is what the database plans and syncs its journal for.
+ * Several conditional changes in one statement, no document twice, each atomic in its own document: a statement is what the database plans and syncs its journal for.
  * It tells how many were matched and not which; one that is refused ends it there. Each document looks for itself among all, so few hundreds at most.
  */
 export function changeEach(changes: readonly Change[]): { filter: object; update: object[] } {

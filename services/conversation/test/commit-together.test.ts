@@ -70,6 +70,28 @@ await forMongo((open) => {
     }
   })
 
+  test('of writes to one conversation at once only the one that fits what is stored gets in, whole', async () => {
+    const { store, close } = await storeWhere((ops, write) => write(ops))
+    try {
+      const before = await stored(store)
+      const now = saidIn(before, 'first')
+      expect(await store.commit(before, now.next, now.entries)).toBe('committed')
+      const stale = givenTo(before, 'late')
+      const next = saidIn(now.next, 'second')
+      const other = await stored(store)
+      const beside = saidIn(other, 'beside')
+      const outcomes = await Promise.all([
+        store.commit(before, stale.next, stale.entries),
+        store.commit(now.next, next.next, next.entries),
+        store.commit(other, beside.next, beside.entries),
+      ])
+      expect(outcomes).toEqual(['conflict', 'committed', 'committed'])
+      expect(await store.load(before.id)).toEqual(next.next)
+    } finally {
+      await close()
+    }
+  })
+
   test('a document that the database refuses fails alone; who shared its statement gets in', async () => {
     const { store, bulks, close } = await storeWhere(async (ops, write) => {
       const [first] = ops

@@ -314,9 +314,12 @@ const mostShared = 4
 
 /** Small writes share a statement: a statement is what the database syncs its journal for, and plans. */
 function statementsOf(writes: readonly Write[], outboxLimit: number): Statement[] {
-  const { true: small = [], false: large = [] } = Object.groupBy(writes, (write) => String(outboxOf(write).length <= mostShared))
-  const one = small.length > 1 ? [together(small, outboxLimit)] : small.map((write) => alone(write, outboxLimit))
-  return [...one, ...large.map((write) => alone(write, outboxLimit))]
+  // Of several for one document each looks at its own version: what a statement gives a document it gives by its id.
+  const shared = new Set<ConversationId>()
+  const mayShare = (write: Write) => outboxOf(write).length <= mostShared && shared.size < shared.add(write.next.id).size
+  const { true: sharing = [], false: single = [] } = Object.groupBy(writes, (write) => String(mayShare(write)))
+  const one = sharing.length > 1 ? [together(sharing, outboxLimit)] : sharing.map((write) => alone(write, outboxLimit))
+  return [...one, ...single.map((write) => alone(write, outboxLimit))]
 }
 
 function alone(write: Write, outboxLimit: number): Statement {
