@@ -1,7 +1,7 @@
 // One process that listens and tells where: a service as `npm run services` starts it, or the floor of one. Timed from its spawn to ready.
 import { spawn } from 'node:child_process'
 import { request } from 'undici'
-import type { ServiceName } from '../../scripts/lib/plan.ts'
+import { runWith, type ServiceName } from '../../scripts/lib/plan.ts'
 import { root } from '../../tests/support/whole.ts'
 import { cpuMicros } from './proc.ts'
 
@@ -20,15 +20,15 @@ const deadlineMs = 30_000
 const askEveryMs = 5
 
 export function startService(service: ServiceName, env: NodeJS.ProcessEnv): Promise<Started> {
-  return startListening(['--import', './libs/service/src/otel.ts', `services/${service}/src/main.ts`], env)
+  return startListening(['--import', './libs/service/src/otel.ts', `services/${service}/src/main.ts`], env, runWith[service])
 }
 
-/** @param args of node, in the project's folder; the process sends `{url}` by IPC once it listens */
-export async function startListening(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Started> {
+/** @param args of node, in the project's folder; the process sends `{url}` by IPC once it listens @param heaps as in `runWith` */
+export async function startListening(args: readonly string[], env: NodeJS.ProcessEnv, heaps: NodeJS.ProcessEnv = {}): Promise<Started> {
   const began = performance.now()
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
     cwd: root,
-    env: { ...env, NODE_OPTIONS: '' },
+    env: { ...env, NODE_OPTIONS: '', ...heaps },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
   let complaint = ''

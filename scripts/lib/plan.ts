@@ -33,16 +33,20 @@ export interface Backing {
 }
 
 /**
- * What realtime runs with. Left alone, the young generation of a process that many connect to grows to 100 MB and stays there; what an idle socket needs is old by then
- * (services/realtime/README.md).
+ * The most that either half of V8's young generation may have. Left alone it grows until a process keeps some 100 MB that a crowd, or files passing through, once took; what
+ * an idle socket needs is old by then (services/realtime/README.md).
  */
 const smallNursery = { NODE_OPTIONS: '--max-semi-space-size=8' }
 
-/**
- * What media runs with. glibc keeps what a picture took while it was decoded, in a heap for each thread: so few heaps, and large pieces go back at once. And chunks of
- * files are garbage that must not wait for a large young generation to fill (services/media/README.md).
- */
-const smallHeaps = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072', NODE_OPTIONS: '--max-semi-space-size=4' }
+/** And glibc keeps what a chunk of a file, or a picture while it was decoded, took, in a heap for each thread: so few heaps, and large pieces go back at once. */
+const smallHeaps = { ...smallNursery, MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' }
+
+/** What a service's process is run with, beside its configuration; what that saves and costs stands in each one's README. */
+export const runWith: Partial<Record<ServiceName, Record<string, string>>> = {
+  gateway: smallHeaps,
+  media: smallHeaps,
+  realtime: smallNursery,
+}
 
 /** Plans replicas, ports and environments. Ports are fixed here, since services name one another. */
 export async function plan(
@@ -99,8 +103,8 @@ export async function plan(
       // Behind the gateway, whose word about the client's address counts.
       if (service !== 'gateway') own.TRUSTED_PROXIES = '1'
       if (service !== 'gateway') own.DATABASE_URL = backing.database(service, dataDir)
-      if (service === 'media') Object.assign(own, { OBJECTS_URL: backing.objects(dataDir) }, smallHeaps)
-      if (service === 'realtime') Object.assign(own, smallNursery)
+      if (service === 'media') own.OBJECTS_URL = backing.objects(dataDir)
+      Object.assign(own, runWith[service])
       return { service, replica: index + 1, port, env: { ...common, ...own } }
     }),
   )

@@ -83,10 +83,14 @@ test('a token is accepted where issuer and audience are asked for too, its secre
   })
 })
 
-test('realtime runs with a small young generation, and the others with what V8 thinks right', async () => {
+test('each service runs with the heaps its work needs, whatever the user gave node', async () => {
   const run = await plan(embedded, {}, { DATA_DIR: dataDir, PORT: '0', NODE_OPTIONS: '--inspect' })
-  expect(envOf(run, 'realtime').NODE_OPTIONS).toBe('--max-semi-space-size=8')
-  expect(envOf(run, 'conversation').NODE_OPTIONS).toBe('')
+  for (const service of ['gateway', 'media', 'realtime'] as const)
+    expect(envOf(run, service)).toMatchObject({ NODE_OPTIONS: '--max-semi-space-size=8' })
+  for (const service of ['gateway', 'media'] as const)
+    expect(envOf(run, service)).toMatchObject({ MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' })
+  expect(envOf(run, 'conversation')).toMatchObject({ NODE_OPTIONS: '' })
+  expect(envOf(run, 'conversation')).not.toHaveProperty('MALLOC_ARENA_MAX')
 })
 
 test('compiled modules are kept for the next start, beside what npm installed or where the user says', async () => {

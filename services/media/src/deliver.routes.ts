@@ -14,6 +14,7 @@ import parseRange from 'range-parser'
 import type { Conversations } from './conversations.ts'
 import type { MediaStore } from './media.store.ts'
 import { conversationsOf, type Media, originalKey, thumbnailKey } from './media.ts'
+import { outletOf } from './outlet.ts'
 
 export interface DeliverDeps {
   store: Pick<MediaStore, 'load'>
@@ -101,7 +102,7 @@ export function deliverRoutes({ store, objects, links, verifier, conversations, 
     // Nothing moves: the client or the store is gone without saying so.
     res.setTimeout(idleMs, () => res.destroy())
     try {
-      await pipeline(body, res)
+      await pipeline(body, outletOf(res))
       deliveries.inc({ outcome: 'sent' })
     } catch (error) {
       // A client that leaves is no fault; a store that breaks off is, and half a file must not look like a whole one.
