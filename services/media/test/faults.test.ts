@@ -25,8 +25,10 @@ function cutAfter(url: string, person: string, body: Buffer, bytes: number): Pro
     const { hostname, port } = new URL(url)
     const socket = connect(Number(port), hostname)
     socket.on('error', () => undefined).once('close', () => resolve())
-    const head = `POST /api/v1/chat/media HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${tokenFor({ ...rajesh, id: person })}\r\nContent-Type: multipart/form-data; boundary=${boundary}\r\nContent-Length: ${body.length}\r\n\r\n`
-    socket.write(Buffer.concat([Buffer.from(head), body.subarray(0, bytes)]), () => socket.destroy())
+    const head = `POST /api/v1/chat/media HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${tokenFor({ ...rajesh, id: person })}\r\nContent-Type: multipart/form-data; boundary=${boundary}\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`
+    socket.write(head)
+    // Its answer shows that the service has met this upload, and will tell how it ended.
+    socket.once('data', () => socket.write(body.subarray(0, bytes), () => socket.destroy()))
   })
 }
 
