@@ -43,7 +43,7 @@ export async function drain(
   const closing = [...audience.sessions()].map(async (session) => {
     await pause(Math.random() * spreadMs)
     do {
-      await Promise.race([running.ended(session), pause(lastWord - performance.now())])
+      await Promise.race([running.ended(session), pause(Math.max(0, lastWord - performance.now()))])
       // Who never stops talking is told to, and answered what was taken.
       session.leaving = performance.now() >= lastWord
       if (session.leaving) await running.ended(session)

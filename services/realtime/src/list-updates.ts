@@ -48,10 +48,11 @@ export class ListUpdates {
   async #round(): Promise<void> {
     const { conversations, log, everyMs, tell } = this.#deps
     const round = new Map(this.#waiting)
+    const ids = [...round.keys()]
     this.#waiting.clear()
     try {
-      for (const ids of chunks([...round.keys()], atOnce))
-        for (const { conversation, farmerOnline } of await conversations.states(ids)) {
+      for (let at = 0; at < ids.length; at += atOnce)
+        for (const { conversation, farmerOnline } of await conversations.states(ids.slice(at, at + atOnce))) {
           const senders = round.get(conversation.id) ?? new Set()
           const to = new Set([...this.#hearers(conversation.id, senders)].filter((session) => !isNotified(session, conversation, senders)))
           if (to.size > 0) tell('conversation:updated', conversation, to, farmerOnline)
@@ -79,8 +80,4 @@ export class ListUpdates {
 /** Agents are notified of others' messages while nobody is assigned, and who is assigned always. */
 function isNotified({ person }: Session, { assigned }: ConversationState, senders: ReadonlySet<string>): boolean {
   return person.role === 'Support' && !senders.has(person.id) && (assigned === null || assigned.id === person.id)
-}
-
-function* chunks<T>(all: readonly T[], size: number): Iterable<T[]> {
-  for (let at = 0; at < all.length; at += size) yield all.slice(at, at + size)
 }

@@ -45,8 +45,15 @@ export function deviceMarks(token: string, userAgent: string | undefined): Pick<
   return { tokenMark: createHash('sha256').update(token).digest('base64url').slice(0, 22), userAgent: (userAgent ?? '').slice(0, 200) }
 }
 
-/** Conversations left are remembered for what may still join them unasked, which is soon or never. */
-const mostLeft = 200
+/** Conversations left, or wanted since, are remembered for what may still join them unasked, which is soon or never. */
+const mostRemembered = 200
+
+function remembered(before: Set<ConversationId> | null, id: ConversationId): Set<ConversationId> {
+  const ids = before ?? new Set()
+  const [oldest] = ids
+  if (oldest !== undefined && ids.size >= mostRemembered) ids.delete(oldest)
+  return ids.add(id)
+}
 
 const nothing: ReadonlySet<ConversationId> = new Set()
 
@@ -112,7 +119,7 @@ export class Session {
   /** It wishes to hear this one, by a join or by what it sends there. */
   want(id: ConversationId): void {
     this.#left?.delete(id)
-    if (this.#leftAll) this.#wanted = new Set(this.#wanted).add(id)
+    if (this.#leftAll) this.#wanted = remembered(this.#wanted, id)
   }
   /** It does not wish to, also where it is still to be joined by a record or by what it sent; without an id: none. */
   unwant(id?: ConversationId): void {
@@ -123,9 +130,7 @@ export class Session {
       return
     }
     this.#wanted?.delete(id)
-    this.#left ??= new Set()
-    for (const oldest of this.#left) if (this.#left.size >= mostLeft) this.#left.delete(oldest)
-    this.#left.add(id)
+    this.#left = remembered(this.#left, id)
   }
   wants(id: ConversationId): boolean {
     return !this.#left?.has(id) && (!this.#leftAll || (this.#wanted?.has(id) ?? false))

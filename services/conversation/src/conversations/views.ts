@@ -23,8 +23,12 @@ export interface Views {
 
 export function createViews({ people, sign }: { people: Pick<People, 'find'>; sign: SignLink }): Views {
   async function conversations(all: readonly Conversation[], viewer: Pick<Viewer, 'id'>): Promise<ConversationView[]> {
+    return (await states(all)).map(({ conversation, farmerOnline }) => conversationView(conversation, viewer.id, farmerOnline))
+  }
+
+  async function states(all: readonly Conversation[]): Promise<States['states']> {
     const known = await people.find(all.flatMap(partiesOf))
-    return all.map((one) => conversationView(withNames(one, known), viewer.id, known.get(one.farmer.id)?.online ?? false))
+    return all.map((one) => ({ conversation: withNames(one, known), farmerOnline: known.get(one.farmer.id)?.online ?? false }))
   }
 
   async function named(messages: readonly Message[]): Promise<Message[]> {
@@ -46,10 +50,7 @@ export function createViews({ people, sign }: { people: Pick<People, 'find'>; si
       return (await named(messages)).map((message) => messageView(message, readOf(conversation, message), sign))
     },
     sent: (conversation, message) => messageView(message, readOf(conversation, message), sign),
-    async states(all) {
-      const known = await people.find(all.flatMap(partiesOf))
-      return all.map((one) => ({ conversation: withNames(one, known), farmerOnline: known.get(one.farmer.id)?.online ?? false }))
-    },
+    states,
     named,
   }
 }
