@@ -33,7 +33,7 @@ export async function readForm(req: IncomingMessage, spool: Spool, idleMs: numbe
   const idle = setTimeout(() => failed.reject(new AppError('BAD_REQUEST', `Nothing came for ${idleMs} ms`)), idleMs)
   const alive = () => idle.refresh()
   const cut = () => {
-    if (!req.complete) failed.reject(new AppError('BAD_REQUEST', 'The upload ended before it was whole'))
+    if (!req.complete) failed.reject(broken())
   }
 
   parser.on('field', (name, value, info) => {
@@ -55,6 +55,8 @@ export async function readForm(req: IncomingMessage, spool: Spool, idleMs: numbe
   parser.on('error', (error) => failed.reject(new AppError('BAD_REQUEST', 'The form is malformed', { cause: error })))
   parser.on('close', () => ended.resolve())
   req.on('data', alive).on('close', cut).on('error', cut)
+  // Cut while its token was verified: nothing of it will come any more, not even its end.
+  if (req.destroyed) failed.reject(broken())
   req.pipe(parser)
 
   try {
@@ -72,6 +74,10 @@ export async function readForm(req: IncomingMessage, spool: Spool, idleMs: numbe
     failed.promise.catch(() => undefined)
     req.off('data', alive).off('close', cut).off('error', cut)
   }
+}
+
+function broken(): AppError {
+  return new AppError('BAD_REQUEST', 'The upload ended before it was whole')
 }
 
 function parserFor(req: IncomingMessage): busboy.Busboy {

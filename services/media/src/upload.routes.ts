@@ -89,6 +89,7 @@ export function uploadRoutes({
       // Who was answered before the end of its upload may not hold the connection with the rest.
       else if (!req.complete) req.destroy()
     })
+    if (req.destroyed) gone.abort()
     let outcome = 'refused'
     const release: (() => Promise<void>)[] = []
     try {
